@@ -16,11 +16,6 @@ from bmc.errors import ArtifactError
 from bmc.inputs import Arrays
 from bmc.precision import PRECISIONS
 
-SATURATED = (
-    ". This processor has no VNNI: int8 accumulators saturate, which weights of 7 bits avoid "
-    "(bmc quantize --set weight_bits=7, for model directories)"
-)
-
 
 def found(bundle: Bundle, run: Callable[[Arrays], Arrays]) -> str:
     """Run the golden rows, and say how far the outputs differ; "" if no more than is allowed.
@@ -48,7 +43,7 @@ def found(bundle: Bundle, run: Callable[[Arrays], Arrays]) -> str:
 def cause_of(bundle: Bundle) -> str:
     """Return the likely cause of other outputs here, as the end of a message; "" if unknown."""
     if bundle.manifest.precision == "int8" and processor.saturates_int8():
-        return SATURATED
+        return f" ({processor.WITHOUT_VNNI})"
     return ""
 
 

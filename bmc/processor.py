@@ -22,6 +22,11 @@ _INSTRUCTIONS = (
     "sve",
     "bf16",
 )
+WITHOUT_VNNI = (
+    "this processor has no VNNI: int8 accumulators saturate in ONNX Runtime and OpenVINO here; "
+    "bmc quantize --set weight_bits=7 avoids that, except for ONNX files"
+)
+"""What users are told where `saturates_int8`."""
 _X86 = ("x86_64", "AMD64")
 _VNNI = {"avx512_vnni", "avx_vnni"}
 

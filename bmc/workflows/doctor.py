@@ -25,9 +25,6 @@ _NEEDED = {
     "search": ("optuna", "altair", "vl_convert"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
 }
-_WITHOUT_VNNI = (
-    "no VNNI: ONNX Runtime cuts sums of 8 bits; bmc quantize --set weight_bits=7 avoids that"
-)
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def examine() -> Examined:
         *(_extra(name, packages) for name, packages in _NEEDED.items()),
         *(_target(name) for name in TARGETS.names()),
         *_refused(),
-        Finding("int8", True, _WITHOUT_VNNI if processor.saturates_int8() else ""),
+        Finding("int8", True, processor.WITHOUT_VNNI if processor.saturates_int8() else ""),
     )
     return Examined(__version__, about, findings)
 

@@ -17,11 +17,6 @@ from bmc.workflows.options import Files, Quantization, QuantizedFiles
 from bmc.workflows.results import Compressed
 from bmc.workflows.tuning import Tuning
 
-_SATURATES = (
-    "this processor has no VNNI: int8 accumulators saturate in ONNX Runtime and OpenVINO here; "
-    "--set weight_bits=7 avoids that"
-)
-
 
 def quantize(
     reference: str | None,
@@ -108,7 +103,7 @@ def quantize_model(
         return step
 
     if getattr(step, "weight_bits", None) == 8 and processor.saturates_int8():
-        console.note(_SATURATES)
+        console.note(processor.WITHOUT_VNNI)
     reference, files = as_model(reference, texts, files)
     return compress("quantize", method, reference, choose, tuning, files)
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,9 @@ from bmc.search.options import SearchOptions
         ({"workers": 0}, "workers is 0; it must be at least 1"),
     ],
 )
-def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
+def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
-        SearchOptions(**settings)  # type: ignore[arg-type]
+        SearchOptions(**settings)
 
 
 @pytest.mark.slow
