@@ -42,7 +42,9 @@ def found(bundle: Bundle, run: Callable[[Arrays], Arrays]) -> str:
 
 def cause_of(bundle: Bundle) -> str:
     """Return the likely cause of other outputs here, as the end of a message; "" if unknown."""
-    if bundle.manifest.precision == "int8" and processor.saturates_int8():
+    manifest = bundle.manifest
+    saturates = manifest.precision == "int8" and manifest.build.get("weight_bits", 8) == 8
+    if saturates and processor.saturates_int8():
         return f" ({processor.WITHOUT_VNNI})"
     return ""
 

@@ -24,7 +24,7 @@ _INSTRUCTIONS = (
 )
 WITHOUT_VNNI = (
     "this processor has no VNNI: int8 accumulators saturate in ONNX Runtime and OpenVINO here; "
-    "bmc quantize --set weight_bits=7 avoids that, except for ONNX files"
+    "bmc quantize --set weight_bits=7 avoids that"
 )
 """What users are told where `saturates_int8`."""
 _X86 = ("x86_64", "AMD64")

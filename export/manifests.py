@@ -65,7 +65,12 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         preprocessing=model.encoder.to_json(),
         lineage=lineage,
         thresholds=model.thresholds,
-        build={**written.build, "versions": artifact.versions(), **_plugins(target)},
+        build={
+            **written.build,
+            "versions": artifact.versions(),
+            **_plugins(target),
+            **_weight_bits(model),
+        },
     )
 
 
@@ -79,6 +84,12 @@ def _license_of(reference: object) -> str:
         return ""
     asset = assets.ASSETS.get(described.asset or "")
     return described.license or (asset.license if asset else "")
+
+
+def _weight_bits(model: Model) -> dict[str, Any]:
+    """Return the bits of the weights of an int8 model; empty where its step does not say."""
+    bits = [s.settings["weight_bits"] for s in model.steps if "weight_bits" in s.settings]
+    return {"weight_bits": bits[-1]} if bits else {}
 
 
 def _plugins(target: str) -> dict[str, Any]:

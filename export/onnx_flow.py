@@ -275,6 +275,7 @@ def _manifest(source: OnnxSource, target: str, folder: Path, written: Written) -
     if isinstance(source, QuantizedSource):
         build["layers"] = len(source.quantized.layers)
         build["in_float"] = list(source.in_float)
+        build["weight_bits"] = source.weight_bits
     return Manifest(
         name=source.name,
         target=target,

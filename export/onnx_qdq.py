@@ -126,7 +126,13 @@ def _chosen(path: Path, prepared: Path) -> _Nodes:
     return _Nodes(inputs, tables, errors, between, tensors)
 
 
-def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, output: Path) -> None:
+def write(
+    quantized: Quantized,
+    in_float: Collection[str],
+    dialect: Dialect,
+    output: Path,
+    weight_bits: int = 8,
+) -> None:
     """Write a quantized graph in a target's dialect.
 
     Args:
@@ -134,6 +140,8 @@ def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, out
         in_float: names of nodes that stay in float.
         dialect: dialect of the target.
         output: file to write, model.onnx; more than 1 GiB of weights are written beside it.
+        weight_bits: bits of the weights of layers: 8, or 7 for processors without VNNI. Tables,
+            which are only gathered, have 8.
 
     Raises:
         ExportError: ONNX Runtime cannot quantize the graph.
@@ -157,7 +165,7 @@ def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, out
         quantizer = QDQQuantizer(
             model,
             per_channel=True,
-            reduce_range=False,
+            reduce_range=weight_bits == 7,
             weight_qType=_SIGNED,
             activation_qType=_UNSIGNED if is_uint8 else _SIGNED,
             tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),

@@ -216,10 +216,12 @@ class QuantizedSource(OnnxSource):
     Args:
         quantized: the prepared graph and the ranges of its activations.
         in_float: names of the nodes that stay in float.
+        weight_bits: bits of the weights of layers, 8 or 7.
     """
 
     quantized: Quantized
     in_float: tuple[str, ...]
+    weight_bits: int = 8
 
     @property
     def precision(self) -> str:
@@ -237,7 +239,7 @@ class QuantizedSource(OnnxSource):
             raise ValueError(f"the format of {target} has no dialect of ONNX")
         path = self.file_for(target)
         path.parent.mkdir(exist_ok=True)
-        onnx_qdq.write(self.quantized, self.in_float, dialect, path)
+        onnx_qdq.write(self.quantized, self.in_float, dialect, path, weight_bits=self.weight_bits)
         model = onnx_ir.load(path)
         common.ClearMetadataAndDocStringPass()(model)
         save_graph(model, path)
@@ -280,7 +282,7 @@ def compressed_source(
 
 
 def quantized_source(
-    source: OnnxSource, calibrator: str, in_float: Sequence[str]
+    source: OnnxSource, calibrator: str, in_float: Sequence[str], weight_bits: int = 8
 ) -> QuantizedSource:
     """Calibrate an ONNX file on its samples, and quantize its layers to 8 bits.
 
@@ -288,6 +290,7 @@ def quantized_source(
         source: the file in fp32.
         calibrator: one of `bmc.quantization.observers.CALIBRATORS`.
         in_float: names (fnmatch patterns) of nodes that stay in float.
+        weight_bits: bits of the weights of layers, 8 or 7.
 
     Raises:
         UsageError: nothing can be quantized, a pattern matches no layer, or there is one sample.
@@ -321,7 +324,7 @@ def quantized_source(
             f"bmc export {source.file.path} takes the file as it is"
         )
     values = {each.name: getattr(source, each.name) for each in fields(source)}
-    return QuantizedSource(**values, quantized=quantized, in_float=kept)
+    return QuantizedSource(**values, quantized=quantized, in_float=kept, weight_bits=weight_bits)
 
 
 def convert(model: onnx_ir.Model, opset: int, path: Path) -> None:

@@ -180,7 +180,7 @@ def smaller(words: list[str]) -> list[str]:
     if "--help" in words:
         return words
     words = ["digits" if word == "fashion-mnist" else word for word in words]
-    is_static = verb == "quantize" and "--method" not in words and ".onnx" not in words[1]
+    is_static = verb == "quantize" and "--method" not in words
     if is_static and not HAS_VNNI:
         words += ["--set", "weight_bits=7"]  # as the pages say for such processors
     if "--epochs" in words:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import bmc
 from bmc import memory
 from bmc.errors import BmcError, DataError, ModelCodeError, UnknownError, UsageError
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 
 QUICK: dict[str, Any] = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01}
 ROWS = 300
@@ -72,7 +72,6 @@ def test_a_wrapped_network_answers_as_the_module_does(wrapped: bmc.ModelHandle) 
     assert wrapped.labels == names, "in the order of the outputs, not of their names"
 
 
-@needs_vnni
 def test_training_compression_and_export_work_on_a_wrapped_network(
     wrapped: bmc.ModelHandle,
 ) -> None:
@@ -82,7 +81,7 @@ def test_training_compression_and_export_work_on_a_wrapped_network(
     assert after > before + 0.2
     pruned = bmc.prune(trained, ratio=0.25, epochs=2, tuning=QUICK)
     shared = bmc.share(trained, "lowrank", energy=0.9, epochs=0)
-    small = bmc.quantize(pruned, samples=64)
+    small = bmc.quantize(pruned, samples=64, weight_bits=WEIGHT_BITS)
     onnx, openvino = small.to("onnx", "openvino", allow_slower=True)
     assert (onnx.precision, openvino.precision) == ("int8", "int8")
     assert onnx.labels == trained.labels

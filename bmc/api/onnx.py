@@ -185,6 +185,7 @@ class OnnxHandle:
         preprocess: Mapping[str, Any] | None = None,
         calibrator: str = "mse",
         in_float: Sequence[str] = (),
+        weight_bits: int = 8,
         labels: str | NDArray[Any] | None = None,
         score: ScoreFunction | None = None,
         max_drop: float | None = None,
@@ -208,6 +209,8 @@ class OnnxHandle:
                 `bmc.onnx_models.preprocessing.Preprocessing` has the names.
             calibrator: "mse", "minmax" or "percentile".
             in_float: names or patterns of nodes that stay in float.
+            weight_bits: bits of the weights: 8, or 7 for x86 processors without VNNI, where int8
+                accumulators saturate. 7 bits are stored as 8.
             labels: labels of the samples along the first axis: class indices, where negative ones
                 are ignored, or numbers; or the name of their array among the samples, or of their
                 column in a table. Class folders and a column "label" need no name.
@@ -232,6 +235,7 @@ class OnnxHandle:
             GateError: a bundle loses too much, is refused by its runtime, or is slower; it is kept
                 as NAME.failed.
             UsageError: there are no samples, nothing can be quantized, or the labels fit no output.
+            SettingError: weight_bits is neither 7 nor 8.
         """
         from bmc.workflows.onnx_files import InMemory  # noqa: PLC0415  needs the onnx package
         from bmc.workflows.onnx_quantize import quantize_file  # noqa: PLC0415  needs torch
@@ -241,7 +245,10 @@ class OnnxHandle:
         path = str(samples) if isinstance(samples, str | Path) else None
         with call(verbose, progress):
             quantization = Quantization(
-                samples=path, calibrator=calibrator, in_float=tuple(in_float)
+                samples=path,
+                calibrator=calibrator,
+                in_float=tuple(in_float),
+                settings={"weight_bits": weight_bits},
             )
             files = QuantizedFiles(
                 output=path_of(output),

@@ -226,7 +226,8 @@ def stored_bytes(module: nn.Module) -> int:
         for value in layer.parameters(recurse=isinstance(layer, RecurrentOperator)):
             if value.dim() > 1:
                 scales = value.numel() // group if group else len(value)
-                sizes[id(value)] = -(-value.numel() * bits // 8) + 4 * scales
+                stored_bits = 4 if bits == 4 else 8
+                sizes[id(value)] = -(-value.numel() * stored_bits // 8) + 4 * scales
     return sum(sizes.values())
 
 

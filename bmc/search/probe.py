@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from bmc import artifact, console
+from bmc import artifact, console, processor
 from bmc.choices import Among, Between
 from bmc.contracts import families
 from bmc.contracts.techniques import techniques
@@ -111,16 +111,16 @@ def _options(probe: _Probe, verbs: Sequence[str], left_out: dict[str, str]) -> l
     for verb in verbs:
         for name in techniques(verb).usable():
             kind: Any = techniques(verb).load(name).step
-            ranges = _ranges(kind)
-            refusal = probe.refusal(verb, name, {})
+            ranges, fixed = _ranges(kind), _fixed(kind)
+            refusal = probe.refusal(verb, name, fixed)
             if refusal == _NOT_SMALLER:  # with its defaults, which may be too gentle
-                tried = (probe.refusal(verb, name, settings) for settings in _ends(ranges))
+                tried = (probe.refusal(verb, name, {**fixed, **end}) for end in _ends(ranges))
                 refusal = next((each for each in tried if not each), refusal)
             if refusal:
                 left_out[f"{verb}/{name}"] = refusal
                 continue
             names = {field.name for field in fields(kind)}
-            found.append(Option(verb, name, ranges, _whole(kind), "in_float" in names))
+            found.append(Option(verb, name, ranges, _whole(kind), "in_float" in names, fixed))
     return found
 
 
@@ -129,6 +129,12 @@ def _ranges(kind: Any) -> dict[str, Between | Among]:
     return {
         field.name: field.metadata["search"] for field in fields(kind) if "search" in field.metadata
     }
+
+
+def _fixed(kind: Any) -> dict[str, Any]:
+    """Return the settings without which this processor computes something else than PyTorch."""
+    has_bits = any(field.name == "weight_bits" for field in fields(kind))
+    return {"weight_bits": 7} if has_bits and processor.saturates_int8() else {}
 
 
 def _ends(ranges: Mapping[str, Between | Among]) -> list[dict[str, Any]]:

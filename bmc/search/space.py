@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Protocol
 
@@ -38,6 +38,7 @@ class Option:
         ranges: values to try for each setting; the other settings keep their default.
         whole: names of the settings that are whole numbers.
         in_float: whether layers may be left in float.
+        fixed: settings that are no choice, and differ from their default.
     """
 
     verb: str
@@ -45,6 +46,7 @@ class Option:
     ranges: Mapping[str, Between | Among] = field(default_factory=dict)
     whole: frozenset[str] = frozenset()
     in_float: bool = False
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class Space:
                 break
             structural.setdefault(f"{chosen.verb}/{chosen.name}", chosen)
         quantization = self._one("quantize", NONE, self.quantizations, chooser)
+        if quantization is not None and student is None:  # a student has layers of other names
+            quantization = self._with_layers_in_float(quantization, chooser)
         return Candidate(student, tuple(structural.values()), quantization)
 
     def starts(self) -> list[dict[str, Any]]:
@@ -142,7 +146,8 @@ class Space:
 
     @staticmethod
     def _described(option: Option) -> tuple[object, ...]:
-        return (_key(option), sorted(option.ranges.items(), key=str), option.in_float)
+        ranges, fixed = (sorted(part.items(), key=str) for part in (option.ranges, option.fixed))
+        return (_key(option), ranges, option.in_float, fixed)
 
     def _one(
         self, parameter: str, default: str, options: Sequence[Option], chooser: Chooser
@@ -155,15 +160,20 @@ class Space:
         if key == default:
             return None
         option = by_key[key]
-        settings = {
-            name: _value(f"{key}.{name}", of, name in option.whole, chooser)
-            for name, of in option.ranges.items()
-        }
-        if option.in_float and self.in_float:
-            group = chooser.suggest_categorical("in_float", (NONE, *self.in_float))
-            if group != NONE:
-                settings["in_float"] = self.in_float[group]
+        settings = dict(option.fixed)
+        for name, of in option.ranges.items():
+            settings[name] = _value(f"{key}.{name}", of, name in option.whole, chooser)
         return Chosen(option.verb, option.name, settings)
+
+    def _with_layers_in_float(self, chosen: Chosen, chooser: Chooser) -> Chosen:
+        """Draw the layers that stay in float, where the technique leaves that choice."""
+        of_technique = {option.name: option.in_float for option in self.quantizations}
+        if not (of_technique[chosen.name] and self.in_float):
+            return chosen
+        group = chooser.suggest_categorical("in_float", (NONE, *self.in_float))
+        if group == NONE:
+            return chosen
+        return replace(chosen, settings={**chosen.settings, "in_float": self.in_float[group]})
 
 
 def _in_turn(*lists: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bmc import console, workspace
+from bmc import console, processor, workspace
+from bmc.compress.quantize.static import Static
 from bmc.errors import UsageError
 from bmc.export import ExportOptions, onnx_flow
 from bmc.export.onnx_compare import Limits
@@ -12,6 +13,7 @@ from bmc.export.onnx_scores import ScoreFunction, scorer_of
 from bmc.export.onnx_source import OnnxSource, onnx_source, quantized_source
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.logits import logits_of, thresholds_of
+from bmc.workflows.compress import settings_of
 from bmc.workflows.export import Exported, check_targets, exported
 from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, write_each
 from bmc.workflows.onnx_samples import samples_for
@@ -34,7 +36,8 @@ def quantize_file(
 
     Args:
         path: the ONNX file.
-        quantization: samples, calibrator, and layers to leave in float.
+        quantization: samples, calibrator, layers to leave in float, and weight_bits among the
+            settings.
         files: targets, limits, and the output folder for a single target; the default is
             NAME-int8-TARGET in the workspace.
         samples: samples, labels and score in memory.
@@ -43,9 +46,11 @@ def quantize_file(
     Raises:
         UsageError: there are no samples, the file is quantized already, or it has nothing to
             quantize.
+        SettingError: weight_bits is neither 7 nor 8.
         GateError: a bundle answers too differently, or is slower than in fp32; it is kept as
             NAME.failed.
     """
+    settings = Static(**settings_of(Static, "static", quantization.settings, {}))
     targets, name = files.target or DEFAULT_TARGETS, name_of(path)
     check_targets(targets, files.output)
     folder = f"{workspace.slug(name)}-int8"
@@ -59,11 +64,13 @@ def quantize_file(
     )
     labels = files.labels if samples.labels is None else samples.labels
     rows = samples_for(file, sampled, samples.arrays, labels)
-    in_float = quantization.typed_names()
+    if settings.weight_bits == 8 and processor.saturates_int8():
+        console.note(processor.WITHOUT_VNNI)
+    calibrator, in_float = quantization.calibrator or _CALIBRATOR, quantization.typed_names()
     options = ExportOptions(allow_slower=files.allow_slower)
     with onnx_source(name, file, rows, options) as fp32:
         limits = limits_of(fp32, files.min_agreement, samples.score, max_drop)
-        source = quantized_source(fp32, quantization.calibrator or _CALIBRATOR, in_float)
+        source = quantized_source(fp32, calibrator, in_float, settings.weight_bits)
         return exported(
             *write_each(
                 outputs,

@@ -55,8 +55,11 @@ def _refuse_for_files(
     """
     if quantization.method != "static" or quantization.bits is not None:
         raise UsageError(f"{path} is an ONNX file, which --method static alone quantizes")
-    if quantization.settings:
-        raise UsageError(f"{path} is an ONNX file, whose quantization takes no --set")
+    if other := sorted(set(quantization.settings) - {"weight_bits"}):
+        raise UsageError(
+            f"{path} is an ONNX file, whose quantization takes no --set {other[0]}=; it takes "
+            "--set weight_bits="
+        )
     has_labels = files.labels is not None or may_have_labels(quantization.samples)
     if tuning.max_drop is not None and not has_labels:
         raise no_labels(path)

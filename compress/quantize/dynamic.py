@@ -14,6 +14,7 @@ from bmc.inference.quantized_form import LayerQuantization
 from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work
 from bmc.quantization.equalization import check_outlier_threshold, quantize_equalized
+from bmc.quantization.weight_bits import check_weight_bits
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Dynamic:
     Args:
         samples: number of calibration samples for finding outlying channels: training rows, drawn
             at random.
+        weight_bits: bits of the weights of linear layers: 8, or 7 for x86 processors without VNNI,
+            where int8 kernels add two products in 16 bits and saturate. 7 bits are stored as 8.
         in_float: names (fnmatch patterns) of layers that stay in float.
         outlier_threshold: limit of an input channel's largest value, in multiples of the median
             channel's. Linear layers with a channel that exceeds the limit three times or more are
@@ -37,12 +40,14 @@ class Dynamic:
     """
 
     samples: int = field(default=256, metadata={"alias": "rows"})
+    weight_bits: int = 8
     in_float: tuple[str, ...] = ()
     outlier_threshold: float = field(default=2.0, metadata={"alias": "reach"})
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise SettingError(f"samples is {self.samples}; it must be at least 1")
+        check_weight_bits(self.weight_bits)
         check_outlier_threshold(self.outlier_threshold)
 
     def apply(self, model: Model, work: Work) -> Record:
@@ -51,8 +56,9 @@ class Dynamic:
         layers = without(called_layers_with_weights(model), self.in_float)
         record: Record = {}
         for path, layer in layers.items():
-            inputs = "dynamic" if isinstance(layer, nn.Linear) else "float"
-            record[path] = LayerQuantization(8, inputs=inputs).to_json()
+            is_linear = isinstance(layer, nn.Linear)
+            bits, inputs = (self.weight_bits, "dynamic") if is_linear else (8, "float")
+            record[path] = LayerQuantization(bits, inputs=inputs).to_json()
         samples = calibration_samples(model, work, self.samples)
         return quantize_equalized(model, record, layers, samples, self.outlier_threshold)
 

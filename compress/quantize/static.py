@@ -17,6 +17,7 @@ from bmc.model import Model, Record, Work
 from bmc.quantization.calibration import calibrate, layers_that_read_zeros
 from bmc.quantization.equalization import check_outlier_threshold, quantize_equalized
 from bmc.quantization.observers import CALIBRATORS
+from bmc.quantization.weight_bits import check_weight_bits
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Static:
         calibrator: calibration method: minmax (the whole range), percentile, or mse (the range
             with the least squared error).
         percentile: percentile of the absolute values, for the calibrator percentile.
-        weight_bits: bits of the weights: 8, or 7 for processors without VNNI, where ONNX Runtime's
-            int8 kernels add two products in 16 bits and saturate. 7 bits are stored as 8.
+        weight_bits: bits of the weights: 8, or 7 for x86 processors without VNNI, where int8
+            kernels add two products in 16 bits and saturate. 7 bits are stored as 8.
         in_float: names (fnmatch patterns) of layers that stay in float.
         outlier_threshold: limit of an input channel's largest value, in multiples of the median
             channel's. Linear layers with a channel that exceeds the limit three times or more are
@@ -48,7 +49,7 @@ class Static:
     samples: int = field(default=256, metadata={"alias": "rows"})
     calibrator: str = field(default="mse", metadata=about(search=Among(("mse", "minmax"))))
     percentile: float = 99.99
-    weight_bits: int = field(default=8, metadata=about(search=Among((8, 7))))
+    weight_bits: int = 8
     in_float: tuple[str, ...] = ()
     outlier_threshold: float = field(default=2.0, metadata={"alias": "reach"})
 
@@ -59,8 +60,7 @@ class Static:
             )
         if self.samples < 1:
             raise SettingError(f"samples is {self.samples}; it must be at least 1")
-        if self.weight_bits not in (7, 8):
-            raise SettingError(f"weight_bits is {self.weight_bits}; 7 and 8 are possible")
+        check_weight_bits(self.weight_bits)
         if self.percentile != Static.percentile and self.calibrator != "percentile":
             raise SettingError(
                 f"percentile is {self.percentile}, which calibrator {self.calibrator!r} does not "

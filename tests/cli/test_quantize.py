@@ -10,18 +10,17 @@ import pytest
 
 from bmc import artifact, processor
 from tests import _timing
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--precision", "fp32", "--device", "cpu")
 
 
-@needs_vnni
 def test_a_quantized_model_is_exported_inspected_and_checked(
     known: Path, workspace: Path, bmc: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of its bundles is timed in processes, as users' are."""
-    assert bmc("quantize", "mlp", "--samples", 64)[0] == 0
+    assert bmc("quantize", "mlp", "--samples", 64, "--set", f"weight_bits={WEIGHT_BITS}")[0] == 0
     code, _, err = bmc("export", "mlp-static", "--target", "openvino", "--allow-slower")
     assert code == 0, err
     _timing.in_processes(monkeypatch)

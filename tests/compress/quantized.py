@@ -22,6 +22,7 @@ from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from tests._small_bert import lively_model
+from tests._vnni import WEIGHT_BITS
 from tests.models.test_mpnet import small as small_mpnet
 
 FAMILIES = (
@@ -29,10 +30,10 @@ FAMILIES = (
     "transformer",
 )
 STEPS: dict[str, Step] = {
-    "static": Static(samples=16),
-    "qat": Qat(samples=16),
-    "mixed": Mixed(samples=16, max_drop=0),
-    "dynamic": Dynamic(),
+    "static": Static(samples=16, weight_bits=WEIGHT_BITS),
+    "qat": Qat(samples=16, weight_bits=WEIGHT_BITS),
+    "mixed": Mixed(samples=16, max_drop=0, weight_bits=WEIGHT_BITS),
+    "dynamic": Dynamic(weight_bits=WEIGHT_BITS),
     "weights": Weights(),
     "weights-4": Weights(bits=4),
     "fp16": Fp16(samples=8),

@@ -41,7 +41,7 @@ from bmc.precision import precision_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import last_layer, work_for
 from tests._small_bert import lively_model
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 from tests.compress.conftest import wrapped
 from tests.models.test_mpnet import small as small_mpnet
 
@@ -50,8 +50,8 @@ LAYERS = ("share/layers", Layers())
 CODEBOOKS = ("share/cluster", Cluster())
 QUERIES = ("share/cluster", Cluster(layers=("*.query",)))
 METHODS: dict[str, Any] = {
-    "static": Static(samples=16),
-    "dynamic": Dynamic(samples=16),
+    "static": Static(samples=16, weight_bits=WEIGHT_BITS),
+    "dynamic": Dynamic(samples=16, weight_bits=WEIGHT_BITS),
     "weights": Weights(bits=4, samples=16),
     "fp16": Fp16(samples=8),
 }
@@ -95,7 +95,6 @@ def largest_error(model: Model, folder: Path, opset: int = 21) -> float:
     ids=["layers", "all", "queries"],
 )
 @pytest.mark.parametrize("method", METHODS)
-@needs_vnni
 def test_a_shared_bert_is_quantized_reloaded_and_exported(
     before: tuple[str, Any],
     layers: int,
@@ -112,7 +111,6 @@ def test_a_shared_bert_is_quantized_reloaded_and_exported(
 
 
 @pytest.mark.parametrize("method", ["static", "weights", "fp16"])
-@needs_vnni
 def test_a_bert_of_sentence_pairs_is_quantized_and_exported(
     method: str, make_lively: Callable[..., Model], reviews: Dataset, tmp_path: Path
 ) -> None:
@@ -153,7 +151,6 @@ def test_a_shared_layers_4_bits_are_stored_as_4_bits(
     assert kinds == {onnx.TensorProto.INT4}
 
 
-@needs_vnni
 def test_a_channel_without_weights_keeps_its_bias_in_onnx_runtime(
     digits: Dataset, work: Work, tmp_path: Path
 ) -> None:
@@ -162,7 +159,7 @@ def test_a_channel_without_weights_keeps_its_bias_in_onnx_runtime(
     with torch.no_grad():
         model.module.get_parameter("hidden.0.weight")[3] = 0
         model.module.get_parameter("hidden.0.bias")[3] = 5
-    taken(model, "quantize/static", Static(samples=32), work)
+    taken(model, "quantize/static", Static(samples=32, weight_bits=WEIGHT_BITS), work)
     assert largest_error(model, tmp_path) < 1e-4
 
 
@@ -171,7 +168,7 @@ def test_zeros_stay_where_training_goes_on_in_8_bits(
 ) -> None:
     model = make_lively()
     taken(model, "prune/unstructured", Unstructured(ratio=0.8), reviews_work)
-    taken(model, "quantize/qat", Qat(samples=8), reviews_work)
+    taken(model, "quantize/qat", Qat(samples=8, weight_bits=WEIGHT_BITS), reviews_work)
     layers = model.module.get_submodule("layers")
     before = share_of_zeros(layers)
     reviews_work.fit(model)
@@ -179,7 +176,6 @@ def test_zeros_stay_where_training_goes_on_in_8_bits(
     assert share_of_zeros(layers) == pytest.approx(before, abs=0.01)
 
 
-@needs_vnni
 def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
     digits = datasets.load("digits")
     numbers = [
@@ -192,7 +188,7 @@ def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
     model = mlp.baseline("mlp", data, mlp.Settings(width=32))
     work.fit(model, epochs=3, name="float")
     before = work.score(model)
-    taken(model, "quantize/qat", Qat(samples=64), work)
+    taken(model, "quantize/qat", Qat(samples=64, weight_bits=WEIGHT_BITS), work)
     work.fit(model, name="tuning")
     assert work.score(model) > before - 0.05
     assert largest_error(model, tmp_path) < 0.01
@@ -213,7 +209,7 @@ def test_training_in_8_bits_knows_a_regressions_last_layer(
             next(iter(families.family(family).baselines)), data, families.family(family).settings()
         )
     )
-    taken(model, "quantize/qat", Qat(samples=8), work_on(data, tmp_path))
+    taken(model, "quantize/qat", Qat(samples=8, weight_bits=WEIGHT_BITS), work_on(data, tmp_path))
     with torch.no_grad():
         before = output_of(model.module.eval(), *_probe(model))
         last_layer(model, module).bias.add_(5)
@@ -240,7 +236,12 @@ def test_a_model_of_short_texts_is_quantized_and_exported(
     torch.manual_seed(0)
     sizes = transformer.Settings(layers=1, hidden=32, max_length=6)
     model = transformer.baseline("transformer", reviews, sizes)
-    taken(model, "quantize/static", Static(samples=8), work_on(reviews, tmp_path))
+    taken(
+        model,
+        "quantize/static",
+        Static(samples=8, weight_bits=WEIGHT_BITS),
+        work_on(reviews, tmp_path),
+    )
     model.data = {
         "reference": str(reviews_csv),
         "text_columns": ["text"],
@@ -275,7 +276,6 @@ class _ReadPast(nn.Module):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@needs_vnni
 def test_a_layer_that_is_not_called_stays_in_float(
     method: str, digits: Dataset, work: Work, tmp_path: Path
 ) -> None:
@@ -292,7 +292,7 @@ def test_a_generator_is_trained_on_in_8_bits(digits: Dataset, tmp_path: Path) ->
     work = work_on(digits, tmp_path, adam)
     torch.manual_seed(0)
     model = gan.baseline("gan", digits, gan.Settings())
-    taken(model, "quantize/qat", Qat(samples=32), work)
+    taken(model, "quantize/qat", Qat(samples=32, weight_bits=WEIGHT_BITS), work)
     before = [value.detach().clone() for value in model.module.parameters()]
     work.fit(model)
     assert any(
@@ -304,7 +304,7 @@ def test_a_generator_is_trained_on_in_8_bits(digits: Dataset, tmp_path: Path) ->
 def test_a_learned_scale_never_goes_below_zero(digits: Dataset, work: Work) -> None:
     torch.manual_seed(0)
     model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
-    taken(model, "quantize/qat", Qat(samples=32), work)
+    taken(model, "quantize/qat", Qat(samples=32, weight_bits=WEIGHT_BITS), work)
     quantizers = [
         part for part in model.module.modules() if isinstance(part, LearnedActivationQuantizer)
     ]
@@ -356,7 +356,7 @@ def test_a_clustered_networks_size_counts_its_indices(digits: Dataset, work: Wor
     model = cnn.baseline("cnn", digits, cnn.Settings())
     taken(model, "share/cluster", Cluster(), work)
     indices = sum(b.nbytes for name, b in model.module.named_buffers() if "indices" in name)
-    taken(model, "quantize/static", Static(samples=16), work)
+    taken(model, "quantize/static", Static(samples=16, weight_bits=WEIGHT_BITS), work)
     assert stored_bytes(model.module) >= indices > 0
 
 
@@ -377,7 +377,7 @@ def test_pytorchs_fused_attention_does_not_pass_quantized_layers_by(
 ) -> None:
     torch.manual_seed(0)
     model = wrapped(_Transformer(), digits)
-    taken(model, "quantize/static", Static(samples=16), work)
+    taken(model, "quantize/static", Static(samples=16, weight_bits=WEIGHT_BITS), work)
     read = []
     layer = model.module.get_submodule("network.layer.linear1")
     layer.register_forward_hook(lambda *_: read.append(1))

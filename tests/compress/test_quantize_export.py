@@ -26,7 +26,6 @@ from bmc.model import AppliedStep, Model, Work
 from bmc.models import mlp, recurrent
 from bmc.targets import RuntimeOptions
 from tests import _timing
-from tests._vnni import needs_vnni
 from tests.compress.quantized import applied, build, outputs_of, work_on
 
 
@@ -75,7 +74,6 @@ def bundles_of(
 
 
 @pytest.mark.parametrize("method", ["static", "weights", "fp16"])
-@needs_vnni
 def test_the_bytes_that_are_promised_are_those_of_the_bundle(
     method: str, work_of: Callable[[Model], Work], digits: Dataset, tmp_path: Path
 ) -> None:
@@ -86,7 +84,6 @@ def test_the_bytes_that_are_promised_are_those_of_the_bundle(
     assert 3 * graph < promised < bundle.model_size() < promised + graph
 
 
-@needs_vnni
 def test_a_quantized_model_for_mobile_devices_is_timed_against_one_without_such_a_model(
     work_of: Callable[[Model], Work], digits: Dataset, tmp_path: Path
 ) -> None:
@@ -110,7 +107,6 @@ def test_a_quantized_model_for_mobile_devices_is_timed_against_one_without_such_
         ("fp16", "cnn", "fp16"),
     ],
 )
-@needs_vnni
 def test_every_target_computes_the_numbers_of_a_quantization(
     method: str, family: str, precision: str, bundles_of: Callable[[str, str], dict[str, Bundle]]
 ) -> None:

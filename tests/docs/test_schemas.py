@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 import bmc
 from tests._pages import ROOT
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 
 SCHEMAS = ROOT / "docs" / "schemas"
 
@@ -36,7 +36,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> bmc.ModelHandle:
     folder = tmp_path_factory.mktemp("network")
     trained = bmc.train("mlp", data="digits", width=16, epochs=1, output=folder / "trained")
     pruned = bmc.prune(trained, ratio=0.5, epochs=0, output=folder / "pruned")
-    return bmc.quantize(pruned, samples=16, output=folder / "quantized")
+    return bmc.quantize(pruned, samples=16, weight_bits=WEIGHT_BITS, output=folder / "quantized")
 
 
 def test_a_text_models_directory_fits_its_schema(model_folder: Path) -> None:
@@ -59,7 +59,6 @@ def test_a_bundle_of_each_target_fits_its_schema(
     validator("bundle").validate(content(bundle_of(target) / "manifest.json"))
 
 
-@needs_vnni
 def test_a_quantized_networks_bundle_fits_its_schema(
     network: bmc.ModelHandle, tmp_path: Path
 ) -> None:

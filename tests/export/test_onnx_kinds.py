@@ -21,7 +21,7 @@ from bmc.measure.scores import Interval
 from bmc.onnx_models.reading import read
 from bmc.onnx_models.samples import samples_of
 from tests._onnx import INT64, save
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 
 Arrays = dict[str, NDArray[Any]]
 Case = tuple[Path, Arrays]
@@ -215,7 +215,7 @@ def bundles_of(case: Case, output: Path, targets: tuple[str, ...], quantized: bo
     with onnx_source("x", file, samples, ExportOptions()) as source:
         if not quantized:
             return [onnx_flow.export(source, t, output / t, False) for t in targets]
-        small = quantized_source(source, "minmax", ())
+        small = quantized_source(source, "minmax", (), WEIGHT_BITS)
         return [
             onnx_flow.quantize(small, source, t, output / f"{t}-int8", False, Limits(0.95))
             for t in targets
@@ -224,7 +224,6 @@ def bundles_of(case: Case, output: Path, targets: tuple[str, ...], quantized: bo
 
 @pytest.mark.parametrize("make", QUANTIZED)
 @pytest.mark.usefixtures("untimed")
-@needs_vnni
 def test_a_file_of_each_kind_is_quantized_for_both_cpu_targets(
     make: Callable[[Path], Case], tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ from bmc.onnx_models.samples import samples_of
 from bmc.targets import RuntimeOptions
 from bmc.workflows.export import line_of
 from tests._onnx import Arrays, cnn, images, save
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 
 TARGETS = ("onnx", "openvino", "tensorrt")
 
@@ -76,6 +76,24 @@ def test_weights_have_a_scale_for_each_channel(
     )
     assert shapes[(16,)] >= 2
     assert shapes[(5,)] >= 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_weights_of_7_bits_leave_sums_of_two_products_in_16_bits(
+    sources: tuple[OnnxSource, QuantizedSource], target: str
+) -> None:
+    source, dialect = sources[1], dialect_of(target)
+    assert dialect is not None
+    path = source.work / f"{target}-7.onnx"
+    onnx_qdq.write(source.quantized, (), dialect, path, weight_bits=7)
+    model = onnx.load(str(path))
+    weights = [
+        numpy_helper.to_array(each)
+        for each in model.graph.initializer
+        if each.data_type == onnx.TensorProto.INT8 and len(each.dims) > 1
+    ]
+    assert len(weights) == len(source.quantized.layers)
+    assert max(int(np.abs(each.astype(np.int64)).max()) for each in weights) == 64
 
 
 def test_biases_are_integers_for_onnx_runtime_alone(
@@ -126,19 +144,18 @@ def with_outliers(path: Path) -> tuple[Path, np.ndarray]:
     return save(path, nodes, {"x": ("N", 8)}, {"y": ("N", 8)}, weights), values
 
 
-@needs_vnni
 def test_the_worst_layers_return_to_float_until_the_agreement_holds(tmp_path: Path) -> None:
     path, values = with_outliers(tmp_path / "x.onnx")
     file = read(path)
     samples = samples_of(file, {"x": values}, "samples")
     with onnx_source("x", file, samples, ExportOptions(allow_slower=True)) as fp32:
-        source = quantized_source(fp32, "minmax", ())
+        source = quantized_source(fp32, "minmax", (), WEIGHT_BITS)
         assert source.quantized.layers == ("first", "second")
         bundle = onnx_flow.quantize(source, fp32, "onnx", tmp_path / "b", False, Limits(0.99))
     assert bundle.manifest.build["in_float"] == ["first"]
     assert bundle.manifest.parity["cosine"] >= 0.99
     with onnx_source("x", file, samples, ExportOptions()) as fp32:
-        source = quantized_source(fp32, "minmax", ())
+        source = quantized_source(fp32, "minmax", (), WEIGHT_BITS)
         with pytest.raises(GateError, match=r"cosine similarity .* is 0.999999. Kept as"):
             onnx_flow.quantize(source, fp32, "onnx", tmp_path / "c", False, Limits(0.999999))
     assert (tmp_path / "c.failed" / "manifest.json").is_file()
@@ -166,8 +183,8 @@ def test_a_file_that_a_runtime_refuses_in_8_bits_is_kept_as_failed_with_its_oper
 ) -> None:
     write = onnx_qdq.write
 
-    def with_unknown_operator(*args: Any) -> None:
-        write(*args)
+    def with_unknown_operator(*args: Any, **bits: Any) -> None:
+        write(*args, **bits)
         model = onnx.load(str(args[-1]))
         next(n for n in model.graph.node if n.op_type == "QuantizeLinear").op_type = "QuantizeOdd"
         onnx.save_model(model, str(args[-1]))
@@ -441,7 +458,6 @@ def test_a_layer_after_an_operator_without_inferred_type_is_quantized(tmp_path: 
     assert sum(node.op_type == "QuantizeLinear" for node in model.graph.node) == 2
 
 
-@needs_vnni
 def test_a_bundle_that_is_larger_than_in_fp32_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,7 +465,7 @@ def test_a_bundle_that_is_larger_than_in_fp32_says_so(
     monkeypatch.setattr(speed, "over", lambda quantized, folder: doubtful)
     path = linear(tmp_path / "x.onnx", np.ones(4))
     (bundle,) = library.OnnxHandle(path).quantize(
-        samples=ROWS, output=tmp_path / "b", min_agreement=0.5
+        samples=ROWS, output=tmp_path / "b", min_agreement=0.5, weight_bits=WEIGHT_BITS
     )
     warnings = bundles.read(bundle.path).manifest.build["warnings"]
     assert [text.partition(":")[0] for text in warnings] == [
@@ -459,7 +475,6 @@ def test_a_bundle_that_is_larger_than_in_fp32_says_so(
     assert "warning: 8 bits make the file larger" in line_of(bundles.read(bundle.path))
 
 
-@needs_vnni
 def test_outputs_without_labels_must_agree_where_labels_score_another(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     nodes = [
@@ -481,6 +496,7 @@ def test_outputs_without_labels_must_agree_where_labels_score_another(tmp_path: 
         samples=samples,
         labels=np.zeros(32, np.uint8),
         calibrator="minmax",
+        weight_bits=WEIGHT_BITS,
         allow_slower=True,
         output=tmp_path / "b",
     )

@@ -14,16 +14,19 @@ from bmc.export.flow import keep_failed
 
 
 @pytest.mark.parametrize(
-    ("precision", "check", "saturates", "said"),
+    ("precision", "weight_bits", "check", "saturates", "said"),
     [
-        ("int8", "parity", True, True),
-        ("int8", "speed", True, False),
-        ("int8", "parity", False, False),
-        ("fp32", "parity", True, False),
+        ("int8", None, "parity", True, True),
+        ("int8", 8, "parity", True, True),
+        ("int8", 7, "parity", True, False),
+        ("int8", 8, "speed", True, False),
+        ("int8", 8, "parity", False, False),
+        ("fp32", None, "parity", True, False),
     ],
 )
 def test_a_failed_check_of_int8_names_the_processors_saturation(
     precision: str,
+    weight_bits: int | None,
     check: str,
     saturates: bool,
     said: bool,
@@ -33,7 +36,9 @@ def test_a_failed_check_of_int8_names_the_processors_saturation(
 ) -> None:
     monkeypatch.setattr(processor, "saturates_int8", lambda: saturates)
     folder = Path(shutil.copytree(bundle_of("onnx"), tmp_path / "made"))
-    bundle.write(folder, replace(bundle.read(folder).manifest, precision=precision))
+    manifest = bundle.read(folder).manifest
+    build = {**manifest.build, **({"weight_bits": weight_bits} if weight_bits else {})}
+    bundle.write(folder, replace(manifest, precision=precision, build=build))
     error = keep_failed(folder, tmp_path / "small-onnx", "onnx: outputs change", check)
     assert ("--set weight_bits=7" in str(error)) is said
     assert (tmp_path / "small-onnx.failed").is_dir()

@@ -21,7 +21,7 @@ from bmc.models import textcnn
 from bmc.models.textcnn import Settings
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 from tests.models import _bundles
 
 SMALL = {"filters": "8", "embedding": "8", "vocabulary": "200"}
@@ -90,14 +90,13 @@ def test_bundles_answer_like_the_module(small: _bundles.Exported) -> None:
             )
 
 
-@needs_vnni
 def test_openvino_answers_in_8_bits_like_the_module(reviews: Dataset, tmp_path: Path) -> None:
     model = _bundles.trained("textcnn", reviews, tmp_path / "checkpoints", **SMALL)
     with torch.no_grad():
         model.module.get_parameter("classifier.weight").mul_(20)
     settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
     work = work_for(reviews, (), settings, tmp_path, tmp_path, lambda _: model, run="")
-    step = Static(samples=16)
+    step = Static(samples=16, weight_bits=WEIGHT_BITS)
     model.steps = [AppliedStep("quantize/static", {}, step.apply(model, work), 0, 0.0)]
     loaded = _bundles.saved(model, tmp_path / "textcnn")
     with source_of(tmp_path / "textcnn", reviews, ExportOptions(allow_slower=True)) as source:

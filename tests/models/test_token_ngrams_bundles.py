@@ -20,7 +20,7 @@ from bmc.model import AppliedStep, Model
 from bmc.models import bert
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 from tests.models import _bundles
 
 SMALL = {"hidden": "16", "heads": "2", "feed_forward": "24", "vocabulary": "200", "ngrams": "64"}
@@ -84,14 +84,13 @@ def test_a_text_longer_than_the_model_is_cut_as_in_training(small: _bundles.Expo
     np.testing.assert_allclose(outputs, expected, atol=2e-5)
 
 
-@needs_vnni
 def test_a_student_of_8_bits_answers_in_its_bundle_as_in_pytorch(
     make_lively: Callable[..., Model], reviews: Dataset, tmp_path: Path
 ) -> None:
     model = student_of(make_lively(), reviews)
     settings = TrainingSettings(precision="fp32", device="cpu")
     work = work_for(reviews, (), settings, tmp_path, tmp_path, lambda name: model, run="")
-    step = Static(samples=16)
+    step = Static(samples=16, weight_bits=WEIGHT_BITS)
     model.steps.append(AppliedStep("quantize/static", {}, step.apply(model, work), 0, 0.0))
     inputs: Any = [_bundles.texts(model, 3, 7)]
     expected = _bundles.module_answers(model, inputs[0])

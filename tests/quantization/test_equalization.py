@@ -33,7 +33,7 @@ from bmc.inference.quantized_layers import QuantizedLinear
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
 from bmc.quantization.equalization import channel_divisors
-from tests._vnni import needs_vnni
+from tests._vnni import WEIGHT_BITS
 
 FARTHER = 50.0
 
@@ -66,7 +66,10 @@ def outputs_of(model: Model) -> Tensor:
         return torch.cat([output_of(module, {"pixels": row}) for row in rows_of(model)])
 
 
-EITHER = pytest.mark.parametrize("step", [Static(samples=64), Dynamic(samples=64)])
+EITHER = pytest.mark.parametrize(
+    "step",
+    [Static(samples=64, weight_bits=WEIGHT_BITS), Dynamic(samples=64, weight_bits=WEIGHT_BITS)],
+)
 
 
 def quantized(model: Model, step: Static | Dynamic, work: Work) -> tuple[Model, dict[str, Any]]:
@@ -84,7 +87,9 @@ def test_a_layer_with_an_outlying_channel_is_equalized_and_no_other(
     assert not any("divided" in layer_record for layer_record in record.values())
 
 
-@pytest.mark.parametrize("step", [Static(samples=64, calibrator="minmax"), Dynamic(samples=64)])
+@pytest.mark.parametrize(
+    "step", [Static(samples=64, calibrator="minmax"), Dynamic(samples=64, weight_bits=WEIGHT_BITS)]
+)
 def test_an_equalized_model_answers_nearer_to_float(
     step: Static | Dynamic, model: Model, work: Work
 ) -> None:
@@ -121,7 +126,6 @@ def test_a_record_rebuilds_equalized_layers(
 
 
 @EITHER
-@needs_vnni
 def test_the_exported_graph_scales_its_channels_and_answers_the_same(
     step: Static | Dynamic, model: Model, work: Work, tmp_path: Path
 ) -> None:
@@ -158,7 +162,7 @@ def test_a_layer_taken_back_into_float_has_the_weights_that_it_had(
 
 
 def test_what_is_divided_can_be_trained_on_and_the_divisors_stay(model: Model, work: Work) -> None:
-    copied, record = quantized(model, Qat(samples=64), work)
+    copied, record = quantized(model, Qat(samples=64, weight_bits=WEIGHT_BITS), work)
     layer: Any = copied.module.get_submodule("hidden.3")
     assert record["hidden.3"]["divided"]
     before = layer.input_factors.clone()

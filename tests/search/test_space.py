@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bmc import data as datasets
+from bmc import processor
 from bmc.choices import Among, Between
 from bmc.errors import SettingError
 from bmc.recipes.verbs import call_of
@@ -51,9 +52,24 @@ def test_the_slots_give_the_order_of_the_techniques() -> None:
     assert SPACE.draw(Fixed()).shown() == "the model as it is"
 
 
-def test_layers_in_float_and_students_are_drawn_too() -> None:
+def test_layers_in_float_are_drawn_but_for_students_whose_layers_have_other_names() -> None:
+    drawn = SPACE.draw(Fixed(quantize="static", in_float="outputs"))
+    assert drawn.shown() == "static(in_float=output)"
     drawn = SPACE.draw(Fixed(start="tiny", quantize="static", in_float="outputs"))
-    assert drawn.shown() == "tiny, static(in_float=output)"
+    assert drawn.shown() == "tiny, static"
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+def test_weights_have_the_bits_that_this_processor_computes_exactly(
+    saturates: bool, digits_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "saturates_int8", lambda: saturates)
+    space = space_of(digits_model, without_test(datasets.load("digits")), "onnx")
+    drawn = {option.name: space.draw(Fixed(quantize=option.name)) for option in space.quantizations}
+    bits = {
+        name: drawn[name].parts[0].settings.get("weight_bits") for name in ("static", "dynamic")
+    }
+    assert bits == dict.fromkeys(bits, 7 if saturates else None)
 
 
 def test_every_option_is_tried_once_at_the_start_and_pairs_follow() -> None:
