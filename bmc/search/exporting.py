@@ -8,15 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from bmc import bundle as bundles
+from bmc import console
 from bmc.data import Dataset, Examples
 from bmc.errors import UsageError
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
 from bmc.measure import scores
+from bmc.pipeline import Pipeline
+from bmc.targets import RuntimeOptions
 from bmc.training.custom import custom_score, measure_of
 from bmc.writing import new_folder
 
 _UNCHECKED = flow.Verified({}, {}, None, None)
+_COMPARED = 256
+"""Validation rows that PyTorch computes, too: it is slow, and an export compares all of them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ def without_test(data: Dataset) -> Dataset:
 def export_and_score(folder: Path, data: Dataset, target: str, output: Path) -> Scored:
     """Write a bundle of a model for measurements, and score the bundle on the validation rows.
 
+    Its outputs on some of these rows, evenly spaced, are compared with PyTorch's.
     The bundle holds no test scores, and is neither timed against fp32 nor refused where its outputs
     differ from PyTorch's: a network that was hardly trained changes its mind at rounding errors.
 
@@ -56,20 +62,30 @@ def export_and_score(folder: Path, data: Dataset, target: str, output: Path) -> 
     """
     if len(data.test):
         raise UsageError("a search scores validation rows; the test split must be removed first")
-    scored = replace(data, test=data.validation)
-    with source_of(folder, scored, ExportOptions(allow_slower=True)) as source:
+    validation = data.validation
+    compared = replace(data, test=_spaced(validation, _COMPARED))
+    with source_of(folder, compared, ExportOptions(allow_slower=True)) as source:
         source.check(target)
         with new_folder(output, force=True) as temporary:
             draft = flow.write(source, target, temporary)
             failure = flow.verify(draft).failure or ""
-            with np.load(temporary / bundles.EVALUATION) as evaluated:
-                logits, labels = evaluated["logits"], evaluated["labels"]
             flow.publish(draft, _UNCHECKED, flow.Timed())
         model = source.model
-        all_scores = scores.of_task(
-            *(model.task, logits, labels, custom_score(model), model.thresholds),
-            names=model.labels,
-        )
+    with (
+        Pipeline(flow.as_runnable(bundles.read(output)), RuntimeOptions()) as pipeline,
+        console.progress("scoring", len(validation)) as advance,
+    ):
+        logits = pipeline.outputs(validation.rows, advance=advance)
+    all_scores = scores.of_task(
+        *(model.task, logits, np.array(validation.labels), custom_score(model), model.thresholds),
+        names=model.labels,
+    )
     score = all_scores[measure_of(model)]
     value = score["value"] if isinstance(score, dict) else score
     return Scored(float(value), bundles.read(output).model_size(), failure)
+
+
+def _spaced(examples: Examples, count: int) -> Examples:
+    """Return some rows at equal distances; rows may be sorted by their class."""
+    step = max(1, len(examples) // count)
+    return Examples(examples.rows[::step], examples.labels[::step])
