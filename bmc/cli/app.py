@@ -95,18 +95,12 @@ def _version(typed: bool) -> None:
         raise typer.Exit
 
 
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_version,
-            is_eager=True,
-            metavar="",
-            help="Print the version and exit.",
-        ),
-    ] = False,
-) -> None:
+_VERSION = typer.Option(
+    "--version", callback=_version, is_eager=True, metavar="", help="Print the version and exit."
+)
+
+
+def _root(version: Annotated[bool, _VERSION] = False) -> None:
     """Take the options that are typed before a verb."""
 
 

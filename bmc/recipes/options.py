@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -64,6 +65,28 @@ def check_on(on: str | None) -> None:
         raise SettingError(
             f"on is {on!r}; it must be ray, or ray://HOST:PORT for a cluster that runs"
         )
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """Which results of steps `bmc recipe clean` removes.
+
+    Args:
+        days: results that no run has used for so many days are removed.
+        store: folder where results are cached; the default is .steps of the workspace.
+
+    Raises:
+        SettingError: days is negative or not finite.
+    """
+
+    GROUP: ClassVar[str] = "Cleaning"
+
+    days: float = 30
+    store: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.days < math.inf:
+            raise SettingError(f"days is {self.days}; it must be 0 or more")
 
 
 @dataclass(frozen=True)

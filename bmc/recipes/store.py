@@ -8,6 +8,7 @@ Without a seal, a folder is what a killed command left: the next run of the step
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -73,6 +74,8 @@ class StepStore:
         seal = self.seal(key)
         if seal is not None:
             self._check(seal)
+            with suppress(OSError):  # a folder that may only be read
+                os.utime(self.root / key / SEAL)  # when it was last used, for `bmc recipe clean`
             return True
         return self._shared_seal(key) is not None
 

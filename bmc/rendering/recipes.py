@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from bmc.errors import BmcError
+from bmc.figures import megabytes
 from bmc.recipes import schema as schemas
 from bmc.recipes.commands import Preview
 from bmc.recipes.execute import PlanResult, StepResult
@@ -15,6 +17,7 @@ from bmc.recipes.planning import PlannedStep
 from bmc.rendering.rendered import Rendered
 
 if TYPE_CHECKING:  # they import torch and numpy, which `bmc run` of a finished recipe needs not
+    from bmc.recipes.cleaning import Cleaned
     from bmc.recipes.lineage import MadeBy
     from bmc.recipes.writing import Written
 
@@ -96,6 +99,15 @@ def written(result: Written) -> Rendered:
             f"wrote {result.schema}, by which editors complete it",
             f"next: bmc run {result.path} --dry-run    then: bmc run {result.path}",
         ),
+    )
+
+
+def cleaned(result: Cleaned) -> Rendered:
+    """Render what `bmc recipe clean` removed."""
+    content = {**asdict(result), "location": str(result.location)}
+    line = f"removed {result.removed} results of steps from {result.location}"
+    return Rendered(
+        content, (f"{line}, which frees {megabytes(result.bytes)}; {result.kept} are left",)
     )
 
 

@@ -142,6 +142,11 @@ class Study:
         done = (trial for trial in self.trials() if trial.state == TrialState.COMPLETE)
         return [trial for trial in done if REASON not in trial.user_attrs]
 
+    def failures(self) -> dict[str, str]:
+        """Return why candidates cannot be made, by their steps in words."""
+        failed = [trial.user_attrs for trial in self.trials() if REASON in trial.user_attrs]
+        return {str(each[SHOWN]): str(each[REASON]) for each in failed if SHOWN in each}
+
     def front(self) -> list[FrozenTrial]:
         """Return the trials within the limits that no other one beats in every objective."""
         with self._errors():

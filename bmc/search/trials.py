@@ -89,16 +89,19 @@ class Trials:
             running.append(_Running(trial, candidate, candidate.shown()))
             self.study.note(trial, SHOWN, candidate.shown())
         new: dict[str, _Running] = {}
+        failures = self.study.failures()
         for each in running:
-            if not self._measured_before(each.words):
+            each.rungs = self._measured_before(each.words)
+            each.failure = failures.get(each.words, "")
+            if not (each.rungs or each.failure):
                 new.setdefault(each.words, each)
         self._climb(list(new.values()))
         for each in new.values():
             self._end(each)
         for each in running:
             if each is not new.get(each.words):
-                each.rungs = self._measured_before(each.words)
-                each.failure = new[each.words].failure if each.words in new else ""
+                if each.words in new:  # proposed twice in one round
+                    each.rungs, each.failure = new[each.words].rungs, new[each.words].failure
                 self._end(each)
         return bool(new)
 

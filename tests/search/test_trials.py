@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ pytest.importorskip("optuna")
 from bmc import data as datasets
 from bmc import disk
 from bmc.errors import StorageError
+from bmc.recipes.plan import Step
 from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
 from bmc.search.budgets import Budgets
 from bmc.search.chain import Effort, Origin
 from bmc.search.exporting import without_test
+from bmc.search.making import Made
 from bmc.search.objective import Objective
 from bmc.search.space import Option, Space
 from bmc.search.study import REASON, SHOWN, Study
@@ -88,6 +91,18 @@ def test_an_error_of_a_technique_fails_its_candidate_alone_and_leaves_no_files(
     (failed,) = trials.study.trials()
     assert "layer" in failed.user_attrs[REASON]
     assert not [path for path in (tmp_path / "steps").glob("*") if path.is_dir()]
+    made: list[object] = []
+    make = Objective.make
+
+    def recorded(self: Objective, candidates: Sequence[Sequence[Step]]) -> list[Made]:
+        made.extend(candidates)
+        return make(self, candidates)
+
+    monkeypatch.setattr(Objective, "make", recorded)
+    trials.run(60, 8)
+    reasons = [each.user_attrs.get(REASON) for each in trials.study.trials()]
+    assert reasons.count(reasons[0]) > 1, "it is proposed again"
+    assert made == [], "and not made again"
 
 
 def test_candidates_that_are_proposed_twice_in_parallel_are_measured_once(
