@@ -33,7 +33,6 @@ def recipe(
         output: file to write; the default is recipe.toml.
 
     Example:
-        bmc recipe init
         bmc recipe init --model mlp --data digits --purpose smaller
         bmc recipe clean --days 7
     """

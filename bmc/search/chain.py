@@ -9,6 +9,8 @@ from typing import Any
 from bmc.recipes.plan import Step
 from bmc.search.space import Candidate, Chosen
 
+NO_ROWS = "none"
+"""Name of the unlabeled rows of data that has none, as --transfer takes it."""
 _TRAINED = ("qat",)
 """Quantization that trains; the others take no epochs."""
 
@@ -20,12 +22,14 @@ class Effort:
     Args:
         epochs: epochs of fine-tuning after the last structural step; 0 for none.
         student_epochs: epochs of a student's training; None for those of its recipe.
-        unlabeled: unlabeled rows that a student learns from, at most; None for its default.
+        unlabeled: unlabeled rows that a student learns from, at most.
+        unlabeled_tuning: unlabeled rows that fine-tuning learns from, at most.
     """
 
     epochs: int
     student_epochs: int | None
-    unlabeled: int | None
+    unlabeled: int
+    unlabeled_tuning: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,14 @@ class Origin:
     Args:
         model: the model directory.
         data: the settings that name its data.
-        is_text: whether a student may learn from unlabeled texts.
+        unlabeled: unlabeled rows that the model may teach, as --transfer names them; "none" where
+            there are none.
         moved: present location of its data; None where it is where it was.
     """
 
     model: str
     data: Mapping[str, Any]
-    is_text: bool
+    unlabeled: str = NO_ROWS
     moved: str | None = None
 
     def location(self) -> dict[str, str]:
@@ -95,12 +100,13 @@ def _of_student(origin: Origin, effort: Effort) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if effort.student_epochs is not None:
         settings["epochs"] = effort.student_epochs
-    if origin.is_text and effort.unlabeled is not None:
-        if effort.unlabeled:
-            settings["transfer_size"] = effort.unlabeled
-        else:
-            settings["transfer"] = "none"
-    return settings
+    return settings | _unlabeled(origin, effort.unlabeled)
+
+
+def _unlabeled(origin: Origin, rows: int) -> dict[str, Any]:
+    if not rows or origin.unlabeled == NO_ROWS:
+        return {"transfer": NO_ROWS}
+    return {"transfer": origin.unlabeled, "transfer_size": rows}
 
 
 def _training(candidate: Candidate, part: Chosen, origin: Origin, effort: Effort) -> dict[str, Any]:
@@ -109,4 +115,5 @@ def _training(candidate: Candidate, part: Chosen, origin: Origin, effort: Effort
         return {"epochs": max(1, effort.epochs)} if part.name in _TRAINED else {}
     if not effort.epochs or part is not candidate.structural[-1]:
         return {"epochs": 0}
-    return {"epochs": effort.epochs, "teacher": origin.model}
+    taught = {"epochs": effort.epochs, "teacher": origin.model}
+    return taught | _unlabeled(origin, effort.unlabeled_tuning)

@@ -16,6 +16,7 @@ from bmc.search import finalists, picture, result, timing
 from bmc.search.budgets import Budgets, Measured
 from bmc.search.chain import Origin
 from bmc.search.exporting import without_test
+from bmc.search.full_training import full_training
 from bmc.search.halving import efforts_of
 from bmc.search.objective import Objective
 from bmc.search.options import SearchOptions
@@ -101,6 +102,8 @@ def compress(
         "seed": options.seed,
         "threads": list(options.threads),
     }
+    if options.transfer is not None:
+        identity["transfer"] = options.transfer
     objectives = budgets.objectives()
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)
@@ -109,7 +112,7 @@ def compress(
         return _checked(before)
     places.take(options.finalists, files.force, folder)
     moved = (data.location or files.data) if files.data else None
-    origin = origin_of(folder, model, data.kind, moved)
+    origin = origin_of(folder, model, moved, options.transfer)
     store = StepStore(str(places.folder / "steps"))
     with closing(_runner(options, store)) as runner:
         objective = Objective(
@@ -142,13 +145,12 @@ def _search(
     budgets.refuse_met(base)  # here alone: at the end, a latency that varies would refuse it all
     limits = budgets.limits(base)
     study.keep(_BASE, {"drop": 0.0, "bytes": base.bytes, "milliseconds": base.milliseconds})
-    rungs, full = efforts_of(model)
     trials = Trials(
         space,
         study,
         objective,
         origin,
-        rungs,
+        efforts_of(model),
         limits,
         budgets.objectives(),
         budgets.minimize,
@@ -166,6 +168,7 @@ def _search(
             f"try others ({places.folder} has the reasons)"
         )
     end = started + _TRAINED_BY * seconds - study.seconds - study.seconds_of_finalists
+    full = full_training(model, objective.data, origin)
     trained = finalists.train(trials, chosen, options.finalists, full, end)
     if not trained:
         raise UsageError("no finalist could be trained in full; more --trials try others")

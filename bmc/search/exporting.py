@@ -20,7 +20,7 @@ from bmc.training.custom import custom_score, measure_of
 from bmc.writing import new_folder
 
 _UNCHECKED = flow.Verified({}, {}, None, None)
-_COMPARED = 256
+COMPARED = 256
 """Validation rows that PyTorch computes, too: it is slow, and an export compares all of them."""
 
 
@@ -63,7 +63,7 @@ def export_and_score(folder: Path, data: Dataset, target: str, output: Path) -> 
     if len(data.test):
         raise UsageError("a search scores validation rows; the test split must be removed first")
     validation = data.validation
-    compared = replace(data, test=_spaced(validation, _COMPARED))
+    compared = replace(data, test=_spaced(validation, COMPARED))
     with source_of(folder, compared, ExportOptions(allow_slower=True)) as source:
         source.check(target)
         with new_folder(output, force=True) as temporary:

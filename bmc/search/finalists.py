@@ -20,6 +20,7 @@ from bmc.search import recipe, timing
 from bmc.search.budgets import Budgets, Limits, Measured, shown
 from bmc.search.chain import Effort, with_export
 from bmc.search.exporting import export_and_score
+from bmc.search.full_training import FullTraining, ShortTraining
 from bmc.search.halving import beats, is_affordable
 from bmc.search.objective import FAILURES
 from bmc.search.result import Winner
@@ -68,7 +69,7 @@ def choose(trials: Trials) -> list[FrozenTrial]:
 
 
 def train(
-    trials: Trials, chosen: Sequence[FrozenTrial], count: int, full: Effort, end: float
+    trials: Trials, chosen: Sequence[FrozenTrial], count: int, full: FullTraining, end: float
 ) -> list[Finalist]:
     """Train candidates in full, and score them on validation rows.
 
@@ -84,9 +85,9 @@ def train(
             is begun that would take longer, as the slowest one did.
     """
     finalists: list[Finalist] = []
-    first = [trials.steps(trials.candidate(trial), full) for trial in chosen[:count]]
-    if trials.width > 1:
-        trials.objective.make(first)  # in parallel; those that fail say so below
+    if trials.width > 1:  # in parallel; those that fail say so below
+        efforts_of = [(trial, _effort(trials, trial, full, end)) for trial in chosen[:count]]
+        trials.objective.make([trials.steps(trials.candidate(t), e) for t, e in efforts_of])
     longest = 0.0
     for number, trial in enumerate(chosen, start=1):
         if len(finalists) == count:
@@ -97,7 +98,7 @@ def train(
             break
         candidate = trials.candidate(trial)
         console.note(f"finalist {len(finalists) + 1}: {candidate.shown()}")
-        efforts = (full, trials.rungs[best_rung(trial)])
+        efforts = (_effort(trials, trial, full, end), trials.rungs[best_rung(trial)])
         tried: list[Finalist] = []
         for effort in efforts:
             steps = trials.steps(candidate, effort)
@@ -114,6 +115,19 @@ def train(
             finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
         longest = max(longest, time.monotonic() - begun)
     return finalists
+
+
+def _effort(trials: Trials, trial: FrozenTrial, full: FullTraining, end: float) -> Effort:
+    """Return how long a finalist is trained, by what its training at a rung took."""
+    candidate, rung = trials.candidate(trial), trials.rungs[best_rung(trial)]
+    student = candidate.student
+    seconds = trials.objective.seconds(trials.steps(candidate, rung))
+    epochs = rung.student_epochs if student else rung.epochs if candidate.structural else 0
+    short = None
+    if seconds is not None and epochs:
+        unlabeled = rung.unlabeled if full.rows_a_second and student else 0
+        short = ShortTraining(seconds, epochs, full.labeled + unlabeled)
+    return full.effort(short, student.name if student else "", end - time.monotonic())
 
 
 def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:

@@ -23,17 +23,15 @@ _COSTS = ("size", "latency")
 _ROWS = (0, 10_000, 30_000)
 
 
-def efforts_of(model: Model) -> tuple[tuple[Effort, ...], Effort]:
-    """Return how long candidates are trained at each rung, and how long finalists are.
+def efforts_of(model: Model) -> tuple[Effort, ...]:
+    """Return how long candidates are trained at each rung.
 
     Lengths are shares of the training of the model itself: none, an eighth and a half.
 
     Args:
         model: the model that is compressed.
     """
-    recorded: Mapping[str, Any] = model.origin.get("settings") or {}
-    epochs = recorded.get("epochs", 3)
-    full = epochs if isinstance(epochs, int) and epochs > 0 else 3
+    full = full_epochs(model)
     eighth, half = max(1, full // 8), max(1, full // 2)
     rungs = [
         Effort(0, eighth, _ROWS[0]),
@@ -42,7 +40,14 @@ def efforts_of(model: Model) -> tuple[tuple[Effort, ...], Effort]:
     ]
     if eighth == half:  # a short training has no room for a rung between
         del rungs[2]
-    return tuple(rungs), Effort(full, None, None)
+    return tuple(rungs)
+
+
+def full_epochs(model: Model) -> int:
+    """Return the epochs of a finalist's fine-tuning: as many as the model was trained for."""
+    recorded: Mapping[str, Any] = model.origin.get("settings") or {}
+    epochs = recorded.get("epochs", 3)
+    return epochs if isinstance(epochs, int) and epochs > 0 else 3
 
 
 def is_promoted(

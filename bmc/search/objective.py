@@ -107,6 +107,12 @@ class Objective:
         """Return the keys of a candidate's steps."""
         return making.keys_of(steps, self.store)
 
+    def seconds(self, steps: Sequence[Step]) -> float | None:
+        """Return how long a candidate's steps took; None where results are no longer kept."""
+        seals = [self.store.seal(key) for key in self.keys(steps)]
+        times = [seal.seconds for seal in seals if seal is not None]
+        return sum(times) if len(times) == len(seals) else None
+
     def forget(self, kept: Collection[str]) -> None:
         """Remove the results of all steps but some; they take as much space as their models."""
         for key in set(self.store.keys()) - set(kept):

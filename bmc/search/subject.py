@@ -11,6 +11,7 @@ from bmc.errors import UsageError
 from bmc.inference.form import is_quantized
 from bmc.model import Model
 from bmc.search.chain import Origin
+from bmc.workflows.transfer import default_rows
 
 
 def check_model(folder: Path, model: Model) -> None:
@@ -31,19 +32,20 @@ def check_model(folder: Path, model: Model) -> None:
         )
 
 
-def origin_of(folder: Path, model: Model, kind: str, moved: str | None) -> Origin:
+def origin_of(folder: Path, model: Model, moved: str | None, transfer: str | None) -> Origin:
     """Return the model as the steps of candidates name it.
 
     Args:
         folder: the model directory.
         model: the model.
-        kind: kind of its data's rows.
         moved: present location of its data; None where it is where it was.
+        transfer: unlabeled rows that it teaches; None for those of a named data set.
     """
     settings = data_settings(model.data)
     if moved is not None:
         settings["data"] = moved
-    return Origin(str(folder.absolute()), settings, kind == "text", moved)
+    unlabeled = default_rows(str(model.data.get("reference"))) if transfer is None else transfer
+    return Origin(str(folder.absolute()), settings, unlabeled, moved)
 
 
 def data_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,12 @@ def reference_of(settings: Transfer, source: DataSource) -> str:
     """Return the source of unlabeled rows: that of the settings, or the data set's default."""
     if settings.transfer is not None:
         return settings.transfer
-    return _DEFAULTS.get(source.data, "none")
+    return default_rows(source.data)
+
+
+def default_rows(data: str) -> str:
+    """Return the source of unlabeled rows of a named data set; "none" for other data."""
+    return _DEFAULTS.get(data, "none")
 
 
 def rows_of(settings: Transfer, reference: str, data: Dataset) -> TransferRows:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bmc import artifact
 from bmc.search.budgets import Limits, Measured
-from bmc.search.halving import beats, efforts_of, is_promoted
+from bmc.search.halving import beats, efforts_of, full_epochs, is_promoted
 
 LIMITS = Limits(1.0, None, 1.0)
 BOTH = ("drop", "latency")
@@ -42,8 +42,7 @@ def test_equal_candidates_do_not_beat_each_other() -> None:
 
 def test_lengths_are_shares_of_the_models_own_training(digits_model: Path) -> None:
     model = artifact.load(digits_model)
-    rungs, full = efforts_of(model)
-    assert [rung.epochs for rung in rungs] == [0, 2, 8]
-    assert (full.epochs, full.student_epochs, full.unlabeled) == (16, None, None)
-    short, _ = efforts_of(replace(model, origin={"settings": {"epochs": 1}}))
+    assert [rung.epochs for rung in efforts_of(model)] == [0, 2, 8]
+    assert full_epochs(model) == 16
+    short = efforts_of(replace(model, origin={"settings": {"epochs": 1}}))
     assert [rung.epochs for rung in short] == [0, 1]

@@ -21,7 +21,7 @@ UNTRAINED = Effort(0, 1, 0)
 
 
 def chain(model: Path, *parts: Chosen) -> tuple[Step, ...]:
-    origin = Origin(str(model), {"data": "digits"}, False)
+    origin = Origin(str(model), {"data": "digits"})
     return steps_of(Candidate(None, parts, None), origin, UNTRAINED, 0)
 
 

@@ -73,7 +73,7 @@ def test_no_trial_reads_a_row_of_the_test_split(
     objective = Objective(digits_model, data, "onnx", tmp_path, (1,), store, InProcess(store))
     base = objective.begin()
     assert objective.score > 0.7
-    origin = Origin(str(digits_model), {"data": "digits"}, False)
+    origin = Origin(str(digits_model), {"data": "digits"})
     steps = steps_of(CANDIDATE, origin, Effort(1, 1, 0), 0)
     (made,) = objective.make([steps])
     assert isinstance(made, Path)
@@ -98,7 +98,7 @@ def test_a_few_rows_are_compared_with_pytorch_and_all_of_them_scored(
 ) -> None:
     data = without_test(datasets.load("digits"))
     whole = export_and_score(digits_model, data, "onnx", tmp_path / "whole")
-    monkeypatch.setattr(exporting, "_COMPARED", 20)
+    monkeypatch.setattr(exporting, "COMPARED", 20)
     scored = export_and_score(digits_model, data, "onnx", tmp_path / "bundle")
     assert scored == whole
     assert whole.score == pytest.approx(_accuracy_of(digits_model, data))

@@ -23,7 +23,7 @@ CLUSTER = Option("share", "cluster", {"values": Among((4, 16))})
 STATIC = Option("quantize", "static", {}, in_float=True)
 TINY = Option("distill", "tiny")
 SPACE = Space((TINY,), (RATIO, CLUSTER), (STATIC,), {"outputs": ("output",)})
-ORIGIN = Origin("runs/base", {"data": "digits"}, False)
+ORIGIN = Origin("runs/base", {"data": "digits"})
 
 
 class Fixed:
@@ -104,13 +104,26 @@ def test_only_the_last_structural_step_is_fine_tuned_and_the_model_teaches_it() 
 
 def test_a_student_learns_little_in_a_short_trial_and_by_its_recipe_in_the_end() -> None:
     drawn = SPACE.draw(Fixed(start="tiny"))
-    texts = Origin("runs/base", {"data": "imdb"}, True)
+    texts = Origin("runs/base", {"data": "imdb"}, "imdb")
     short = steps_of(drawn, texts, Effort(0, 1, 0), 0)[0]
     assert (short.settings["epochs"], short.settings["transfer"]) == (1, "none")
     some = steps_of(drawn, texts, Effort(1, 1, 500), 0)[0]
-    assert some.settings["transfer_size"] == 500
-    full = steps_of(drawn, texts, Effort(3, None, None), 0)[0]
-    assert not {"epochs", "transfer", "transfer_size"} & full.settings.keys()
+    assert (some.settings["transfer"], some.settings["transfer_size"]) == ("imdb", 500)
+    full = steps_of(drawn, texts, Effort(3, None, 30_000), 0)[0]
+    assert "epochs" not in full.settings
+    none = steps_of(drawn, ORIGIN, Effort(3, None, 30_000), 0)[0]
+    assert none.settings["transfer"] == "none"
+
+
+def test_fine_tuning_learns_from_unlabeled_rows_that_the_model_answers() -> None:
+    drawn = SPACE.draw(Fixed(first="prune/structured", quantize="static"))
+    texts = Origin("runs/base", {"data": "imdb"}, "mine.txt")
+    steps = steps_of(drawn, texts, Effort(3, None, 0, 10_000), 0)
+    tuned = steps[0].settings
+    assert (tuned["teacher"], tuned["transfer"]) == ("runs/base", "mine.txt")
+    assert tuned["transfer_size"] == 10_000
+    for step in steps:
+        call_of(step)
 
 
 def test_a_technique_is_in_the_space_of_a_model_that_it_makes_smaller(digits_model: Path) -> None:
@@ -142,7 +155,7 @@ def test_ranges_with_nothing_to_try_are_refused() -> None:
 
 
 def test_every_step_finds_data_that_was_moved() -> None:
-    origin = Origin("runs/base", {"data": "new.csv"}, False, "new.csv")
+    origin = Origin("runs/base", {"data": "new.csv"}, moved="new.csv")
     candidate = SPACE.draw(Fixed(start="tiny", first="prune/structured", quantize="static"))
     steps = with_export(steps_of(candidate, origin, Effort(1, 1, 0), 0), origin, "onnx")
     assert [step.verb for step in steps] == ["distill", "prune", "quantize", "export"]

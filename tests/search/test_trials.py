@@ -49,7 +49,7 @@ def trials_of(model: Path, folder: Path, technique: str, width: int = 1) -> Tria
     base = objective.begin()
     limits = Budgets(50).limits(base)
     study = Study(f"sqlite:///{folder / 'study.db'}", {}, ("drop", "latency"), "tpe", 0)
-    origin = Origin(str(model), {"data": "digits"}, False)
+    origin = Origin(str(model), {"data": "digits"})
     space = Space(structural=(Option("prune", technique),))
     rungs = (Effort(0, 1, 0),)
     common = (limits, ("drop", "latency"), "latency", base, 0)
