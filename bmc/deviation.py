@@ -16,6 +16,8 @@ from bmc.errors import ArtifactError
 from bmc.inputs import Arrays
 from bmc.precision import PRECISIONS
 
+_SATURATING = ("int8", "int8-dynamic")
+
 
 def found(bundle: Bundle, run: Callable[[Arrays], Arrays]) -> str:
     """Run the golden rows, and say how far the outputs differ; "" if no more than is allowed.
@@ -43,7 +45,7 @@ def found(bundle: Bundle, run: Callable[[Arrays], Arrays]) -> str:
 def cause_of(bundle: Bundle) -> str:
     """Return the likely cause of other outputs here, as the end of a message; "" if unknown."""
     manifest = bundle.manifest
-    saturates = manifest.precision == "int8" and manifest.build.get("weight_bits", 8) == 8
+    saturates = manifest.precision in _SATURATING and manifest.build.get("weight_bits", 8) == 8
     if saturates and processor.saturates_int8():
         return f" ({processor.WITHOUT_VNNI})"
     return ""

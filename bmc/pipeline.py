@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,6 @@ from bmc.errors import (
     UsageError,
 )
 from bmc.inputs import Arrays, Many
-from bmc.inputs.audio import AudioEncoder
-from bmc.inputs.features import is_frame, rows_of_frame
-from bmc.listening import ListeningSession
 from bmc.predictions import (
     PipelineOutput,
     or_rejected,
@@ -46,6 +43,9 @@ from bmc.predictions import (
 )
 from bmc.sessions import SharedSession, for_target, with_files
 from bmc.targets import RuntimeOptions, Session
+
+if TYPE_CHECKING:
+    from bmc.listening import ListeningSession
 
 _BATCH_SIZE = 32
 _MEMORY_MB = 256.0
@@ -112,8 +112,8 @@ class Pipeline:
             UsageError: the pipeline is closed.
         """
         _check_errors(errors)
-        if self.kind == "features" and is_frame(row):
-            row = rows_of_frame(row)
+        if self.kind == "features":
+            row = _without_frame(row)
         if isinstance(row, Iterator):
             return self._predict_stream(row, errors == "raise")
         if isinstance(row, list):
@@ -167,8 +167,8 @@ class Pipeline:
         if not memory_mb > 0:
             raise SettingError(f"memory_mb is {memory_mb!r}; it must be above 0")
         self._shared.current()  # raises where the pipeline is closed
-        if self.kind == "features" and is_frame(rows):
-            rows = rows_of_frame(rows)
+        if self.kind == "features":
+            rows = _without_frame(rows)
         _check_several(rows)
         limit = 1e6 * memory_mb
         fitting = max(1.0, limit / batching.bytes_of_tensors(self.bundle))
@@ -285,6 +285,9 @@ class Pipeline:
             >>> for heard in session.stream(chunk):
             ...     print(heard.seconds, heard.prediction.label)
         """
+        from bmc.inputs.audio import AudioEncoder  # noqa: PLC0415  for sound alone
+        from bmc.listening import ListeningSession  # noqa: PLC0415
+
         encoder = self.bundle.encoder
         if not isinstance(encoder, AudioEncoder):
             raise UsageError(
@@ -484,6 +487,13 @@ def load(
     if warm:
         pipeline.warm()
     return pipeline
+
+
+def _without_frame(rows: Any) -> Any:
+    """Return the rows of a data frame, or what is none as it is."""
+    from bmc.inputs.features import is_frame, rows_of_frame  # noqa: PLC0415  for tables alone
+
+    return rows_of_frame(rows) if is_frame(rows) else rows
 
 
 def _check_errors(errors: object) -> None:

@@ -9,9 +9,9 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -125,12 +125,35 @@ def load(package: str, name: str, kind: str, hint: str = "") -> ModuleType:
 @cache
 def entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, Origin], ...]:
     """Return name, with dashes, and origin of a group's entry points on a search path."""
+    has_archives = any(os.path.isfile(folder) for folder in path)
+    if not has_archives and not any(f"[{group}]".encode() in text for text in _declared(path)):
+        return ()
+    from importlib import metadata  # noqa: PLC0415  its import takes longer than reading the files
+
     origins = []
     for entry in metadata.entry_points(group=group):
         package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "")
         origin = Origin(entry.module, entry.attr, package, version)
         origins.append((entry.name.replace("_", "-"), origin))
     return tuple(origins)
+
+
+@cache
+def _declared(path: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return the entry points of the packages in the folders of a search path, unparsed."""
+    texts = []
+    for folder in path:
+        with suppress(OSError), os.scandir(folder or ".") as entries:
+            for entry in entries:
+                if entry.name.lower().endswith((".dist-info", "egg-info")):
+                    texts.append(_content_of(os.path.join(entry.path, "entry_points.txt")))
+    return tuple(texts)
+
+
+def _content_of(path: str) -> bytes:
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read()
+    return b""
 
 
 def imported(origin: Origin, what: str) -> ModuleType:

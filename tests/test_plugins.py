@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -331,3 +333,28 @@ def test_a_failed_import_that_names_no_package_keeps_its_own_reason() -> None:
         "the network cannot be imported: Could not import module 'BertModel'. "
         "Are its needs installed?"
     )
+
+
+def test_a_plug_in_inside_an_archive_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "archived-1.2-py3-none-any.whl"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        about = "archived-1.2.dist-info"
+        file.writestr("archived.py", DATA_SET)
+        file.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: archived\nVersion: 1.2\n")
+        file.writestr(f"{about}/entry_points.txt", "[bmc.data]\nfrom-archive = archived\n")
+    monkeypatch.syspath_prepend(archive)
+    assert "from-archive" in data_sets.DATA_SETS.names()
+
+
+def test_a_device_that_predicts_does_not_import_the_reader_of_entry_points(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    code = (
+        f"import bmc, sys; bmc.load({str(bundle_of('onnx'))!r})('what a film')\n"
+        "print(sorted({'importlib.metadata', 'bmc.contracts.techniques', 'bmc.cards',"
+        " 'bmc.inputs.audio', 'bmc.inputs.features'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bmc.recipes.options import Cleaning
 from bmc.recipes.store import SEAL, StepStore
 
 _SECONDS = 86_400  # of a day
+_KEY = re.compile("[0-9a-f]{64}")  # other folders are no results of steps
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Cleaned:
 
 
 def clean(options: Cleaning) -> Cleaned:
-    """Remove results of steps that no run has used for some days; those of running steps stay.
+    """Remove results of steps that no run has used for some days.
 
     Models and bundles of the workspace stay, too: a later run makes the others again.
 
@@ -50,41 +52,40 @@ def clean(options: Cleaning) -> Cleaned:
         )
     store = StepStore(options.store or "")
     removed = kept = size = 0
-    for folder in sorted(path for path in store.root.glob("*") if _is_result(path)):
-        if time.time() - _last_use(folder) < options.days * _SECONDS:
+    for folder in sorted(path for path in store.root.glob("*") if _KEY.fullmatch(path.name)):
+        freed = _remove_unused(store, folder, options.days * _SECONDS)
+        if freed is None:
             kept += 1
-            continue
-        freed = _bytes_of(folder)
-        try:
-            with locks.alone(folder, 0):
-                store.remove(folder.name)
-        except locks.BusyError:  # its step is running
-            kept += 1
-            continue
-        removed, size = removed + 1, size + freed
+        else:
+            removed, size = removed + 1, size + freed
     return Cleaned(store.root, removed, kept, size)
 
 
-def _is_result(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+def _remove_unused(store: StepStore, folder: Path, seconds: float) -> int | None:
+    """Remove a result that was not used for some time; return the bytes, or None if it stays."""
+    try:
+        with locks.alone(folder, 0):
+            if time.time() - _last_use(folder) < seconds:
+                return None
+            freed = sum(status.st_size for status in _files(folder) if status.st_nlink == 1)
+            store.remove(folder.name)
+            return freed
+    except locks.BusyError:  # its step is running
+        return None
 
 
 def _last_use(folder: Path) -> float:
     """Return when a run last used a result; of an unfinished one, when it was last written."""
     seal = folder / SEAL
-    paths = [seal] if seal.is_file() else [folder, *folder.rglob("*")]
-    times = [0.0]
-    for path in paths:
-        with suppress(FileNotFoundError):  # a running step removes files of its own
-            times.append(path.stat().st_mtime)
-    return max(times)
+    if seal.is_file():
+        return seal.stat().st_mtime
+    return max(folder.stat().st_mtime, *(status.st_mtime for status in _files(folder)), 0.0)
 
 
-def _bytes_of(folder: Path) -> int:
-    """Return the size of the files that have no other name."""
-    size = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            status = path.lstat()
-            size += status.st_size if path.is_file() and status.st_nlink == 1 else 0
-    return size
+def _files(folder: Path) -> list[os.stat_result]:
+    """Return the status of each file in a folder and those below it."""
+    return [
+        os.lstat(os.path.join(parent, name))
+        for parent, _, names in os.walk(folder)
+        for name in names
+    ]

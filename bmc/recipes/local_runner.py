@@ -184,4 +184,5 @@ def _death_of(code: int | None) -> Failure:
     """Say that the process of a step ended without a result."""
     cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     hint = ": is there too little memory? --workers 1 runs one step at a time"
-    return Failure(f"its process ended ({cause}){hint if code == -9 else ''}")
+    reason = f"its process ended ({cause}){hint if code == -9 else ''}"
+    return Failure(reason, is_transient=True)

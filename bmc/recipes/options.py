@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -72,21 +71,21 @@ class Cleaning:
     """Which results of steps `bmc recipe clean` removes.
 
     Args:
-        days: results that no run has used for so many days are removed.
+        days: results that no run has used for so many days, at least 1, are removed.
         store: folder where results are cached; the default is .steps of the workspace.
 
     Raises:
-        SettingError: days is negative or not finite.
+        SettingError: days is below 1.
     """
 
     GROUP: ClassVar[str] = "Cleaning"
 
-    days: float = 30
+    days: int = 30
     store: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.days < math.inf:
-            raise SettingError(f"days is {self.days}; it must be 0 or more")
+        if self.days < 1:
+            raise SettingError(f"days is {self.days}; it must be at least 1")
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,11 @@ class RayRunner:
             outcome: Outcome = ray.get(done[0])
         except _LOST as error:
             is_memory = isinstance(error, exceptions.OutOfMemoryError)
-            return Outcome(work.key, failure=Failure(lost(is_memory, self.retries + 1)))
+            reason = lost(is_memory, self.retries + 1)
+            return Outcome(work.key, failure=Failure(reason, is_transient=True))
         except exceptions.RayTaskError as error:
-            return Outcome(work.key, failure=Failure(f"its worker failed: {reason_of(error, -1)}"))
+            reason = f"its worker failed: {reason_of(error, -1)}"
+            return Outcome(work.key, failure=Failure(reason, is_transient=True))
         except (ConnectionError, exceptions.RayError) as error:
             raise MissingError(
                 f"the Ray cluster {self._place()} is gone ({reason_of(error)}); results that are "

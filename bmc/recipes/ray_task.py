@@ -158,19 +158,21 @@ def make_here(work: RemoteStep) -> Outcome:
     place = f"worker {socket.gethostname()}"
     found = difference(place, versions(), work.versions)
     if found:
-        return Outcome(work.key, failure=Failure(found, _USAGE))
+        return Outcome(work.key, failure=Failure(found, _USAGE, is_transient=True))
     try:
         if Path(work.folder).is_dir():
             os.chdir(work.folder)
         store = StepStore(work.location, Path(work.local) if work.local else None)
         with trusting(*work.codes):
             if key_of(work.step, work.inputs, store.hashes) != work.key:
-                return Outcome(work.key, failure=Failure(_other_key(place, work), _USAGE))
+                failure = Failure(_other_key(place, work), _USAGE, is_transient=True)
+                return Outcome(work.key, failure=failure)
             outcome = make(work.step, work.key, work.inputs, store)
         store.hashes.save()
     except Exception as error:  # noqa: BLE001  whatever fails, the other steps go on
         described = as_bmc_error(error)
-        return Outcome(work.key, failure=Failure(f"{place}: {described}", described.exit_code))
+        reason = f"{place}: {described}"
+        return Outcome(work.key, failure=Failure(reason, described.exit_code, is_transient=True))
     return outcome
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bmc import workspace
 from bmc.diagnosis import as_bmc_error
-from bmc.errors import StorageError, UsageError
+from bmc.errors import MissingError, StorageError, UsageError
 from bmc.recipes.keys import key_of
 from bmc.recipes.plan import Step
 from bmc.recipes.running import run_step
@@ -33,12 +33,15 @@ class Failure:
         exit_code: exit code of a command with this error: 1 for a gate or a loss that diverged.
         kept: folder of the result that failed a gate, on this machine; "" for none.
         is_storage: whether the disk is full or cannot be written, which stops the whole plan.
+        is_transient: whether another attempt may succeed: a process was killed, a worker is lost
+            or lacks something, inputs were changed meanwhile.
     """
 
     message: str
     exit_code: int = 1
     kept: str = ""
     is_storage: bool = False
+    is_transient: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,19 +126,24 @@ def make(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> O
             described.exit_code,
             str(kept) if isinstance(kept, Path) else "",
             isinstance(described, StorageError),
+            isinstance(error, MemoryError | MissingError | _ChangedError),
         )
         return Outcome(key, round(time.monotonic() - started, 1), failure)
     return Outcome(key, round(time.monotonic() - started, 1))
+
+
+class _ChangedError(UsageError):
+    """What a step depends on was changed after the command had begun."""
 
 
 def _refuse_changed(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> None:
     """Refuse a step whose key is not what the command computed.
 
     Raises:
-        UsageError: it is another one.
+        _ChangedError: it is another one.
     """
     if key_of(step, inputs, store.hashes) != key:
-        raise UsageError(
+        raise _ChangedError(
             f"the data, models, code or packages of step {step.name!r} were changed after the "
             "command had begun: the same command runs it with what is there now"
         )

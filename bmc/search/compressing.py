@@ -7,21 +7,23 @@ from contextlib import closing
 from pathlib import Path
 
 from bmc import artifact, console, targets, workspace, writing
+from bmc import data as datasets
 from bmc.errors import GateError, MissingError, UsageError
 from bmc.model import Model
+from bmc.quantization.weight_bits import WEIGHT_BITS
 from bmc.recipes.runner_choice import runner_on
 from bmc.recipes.runners import InProcess, Runner
 from bmc.recipes.store import StepStore
 from bmc.search import finalists, picture, result, timing
 from bmc.search.budgets import Budgets, Measured
-from bmc.search.chain import Origin
+from bmc.search.chain import NO_ROWS, Origin
 from bmc.search.exporting import without_test
-from bmc.search.full_training import full_training
-from bmc.search.halving import efforts_of
+from bmc.search.full_training import FullTraining, rows_a_second
+from bmc.search.halving import efforts_of, full_epochs
 from bmc.search.objective import Objective
 from bmc.search.options import SearchOptions
 from bmc.search.outputs import Places
-from bmc.search.probe import space_of
+from bmc.search.probe import space_of, weight_bits_for
 from bmc.search.result import Found
 from bmc.search.space import Space
 from bmc.search.study import Study, hold_file
@@ -30,10 +32,11 @@ from bmc.search.trials import Trials
 from bmc.workflows.export import check_targets
 from bmc.workflows.lineage import data_of, weights_sha256
 from bmc.workflows.options import Files
+from bmc.workflows.transfer import default_rows
 
 _SHARE = 0.6  # of the time, for trials; the rest is for the finalists
 _TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
-_BASE = "base"
+_BASE, _RATE = "base", "rows a second"
 
 
 def compress(
@@ -102,8 +105,14 @@ def compress(
         "seed": options.seed,
         "threads": list(options.threads),
     }
-    if options.transfer is not None:
-        identity["transfer"] = options.transfer
+    bits = weight_bits_for(target)
+    if bits != WEIGHT_BITS[0]:
+        identity["weight_bits"] = bits
+    moved = (data.location or files.data) if files.data else None
+    origin = origin_of(folder, model, moved, options.transfer)
+    if origin.unlabeled != default_rows(str(model.data.get("reference"))):
+        identity["transfer"] = origin.unlabeled
+    datasets.transfer_rows(origin.unlabeled, 1, data)  # refuses what cannot be read
     objectives = budgets.objectives()
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)
@@ -111,8 +120,6 @@ def compress(
     if before is not None and is_of_this and _is_over(study, options):
         return _checked(before)
     places.take(options.finalists, files.force, folder)
-    moved = (data.location or files.data) if files.data else None
-    origin = origin_of(folder, model, moved, options.transfer)
     store = StepStore(str(places.folder / "steps"))
     with closing(_runner(options, store)) as runner:
         objective = Objective(
@@ -168,7 +175,7 @@ def _search(
             f"try others ({places.folder} has the reasons)"
         )
     end = started + _TRAINED_BY * seconds - study.seconds - study.seconds_of_finalists
-    full = full_training(model, objective.data, origin)
+    full = _full_training(model, objective, study, origin, (_TRAINED_BY - _SHARE) * seconds)
     trained = finalists.train(trials, chosen, options.finalists, full, end)
     if not trained:
         raise UsageError("no finalist could be trained in full; more --trials try others")
@@ -200,6 +207,17 @@ def _search(
     for path in (objective.baseline, *places.folder.glob("finalist-*")):
         writing.remove(path)
     return found
+
+
+def _full_training(
+    model: Model, objective: Objective, study: Study, origin: Origin, seconds: float
+) -> FullTraining:
+    """Return how finalists are trained; a search that is continued trains them as it began to."""
+    labeled, rate = len(objective.data.train), 0.0
+    if origin.unlabeled != NO_ROWS:
+        rate = study.kept(_RATE) or rows_a_second(model, objective.data)
+        study.keep(_RATE, rate)
+    return FullTraining(full_epochs(model), labeled, seconds, rate)
 
 
 def _check_space(space: Space, folder: Path) -> None:

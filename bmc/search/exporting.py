@@ -20,8 +20,6 @@ from bmc.training.custom import custom_score, measure_of
 from bmc.writing import new_folder
 
 _UNCHECKED = flow.Verified({}, {}, None, None)
-COMPARED = 256
-"""Validation rows that PyTorch computes, too: it is slow, and an export compares all of them."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,11 @@ def without_test(data: Dataset) -> Dataset:
     return replace(data, test=Examples((), ()))
 
 
-def export_and_score(folder: Path, data: Dataset, target: str, output: Path) -> Scored:
+def export_and_score(
+    folder: Path, data: Dataset, target: str, output: Path, compared: int
+) -> Scored:
     """Write a bundle of a model for measurements, and score the bundle on the validation rows.
 
-    Its outputs on some of these rows, evenly spaced, are compared with PyTorch's.
     The bundle holds no test scores, and is neither timed against fp32 nor refused where its outputs
     differ from PyTorch's: a network that was hardly trained changes its mind at rounding errors.
 
@@ -56,6 +55,7 @@ def export_and_score(folder: Path, data: Dataset, target: str, output: Path) -> 
         data: the data of the model, without its test split.
         target: name of the target.
         output: folder to write; an earlier bundle there is replaced.
+        compared: rows, at most, whose outputs are compared with PyTorch's; they are evenly spaced.
 
     Raises:
         UsageError: the target cannot execute the model.
@@ -63,8 +63,8 @@ def export_and_score(folder: Path, data: Dataset, target: str, output: Path) -> 
     if len(data.test):
         raise UsageError("a search scores validation rows; the test split must be removed first")
     validation = data.validation
-    compared = replace(data, test=_spaced(validation, COMPARED))
-    with source_of(folder, compared, ExportOptions(allow_slower=True)) as source:
+    spaced = replace(data, test=_spaced(validation, compared))
+    with source_of(folder, spaced, ExportOptions(allow_slower=True)) as source:
         source.check(target)
         with new_folder(output, force=True) as temporary:
             draft = flow.write(source, target, temporary)
@@ -87,5 +87,5 @@ def export_and_score(folder: Path, data: Dataset, target: str, output: Path) -> 
 
 def _spaced(examples: Examples, count: int) -> Examples:
     """Return some rows at equal distances; rows may be sorted by their class."""
-    step = max(1, len(examples) // count)
+    step = -(-len(examples) // count)
     return Examples(examples.rows[::step], examples.labels[::step])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from optuna.trial import FrozenTrial
 
@@ -19,12 +20,11 @@ from bmc.recipes.running import run_step
 from bmc.search import recipe, timing
 from bmc.search.budgets import Budgets, Limits, Measured, shown
 from bmc.search.chain import Effort, with_export
-from bmc.search.exporting import export_and_score
 from bmc.search.full_training import FullTraining, ShortTraining
 from bmc.search.halving import beats, is_affordable
 from bmc.search.objective import FAILURES
 from bmc.search.result import Winner
-from bmc.search.trials import Trials, best_of, best_rung, ranking
+from bmc.search.trials import Trials, best_of, best_rung, ranking, seconds_of
 from bmc.workflows.export import scores_of
 
 
@@ -82,26 +82,28 @@ def train(
         count: number of finalists, at most.
         full: how long they are trained.
         end: time on the clock `time.monotonic` by which they should be trained: none but the first
-            is begun that would take longer, as the slowest one did.
+            is begun that would take longer. Where that is not known, it takes as long as the
+            slowest one did.
     """
-    finalists: list[Finalist] = []
+    planned = {trial.number: _planned(trials, trial, full) for trial in chosen}
     if trials.width > 1:  # in parallel; those that fail say so below
-        efforts_of = [(trial, _effort(trials, trial, full, end)) for trial in chosen[:count]]
-        trials.objective.make([trials.steps(trials.candidate(t), e) for t, e in efforts_of])
+        first = [planned[trial.number].effort for trial in chosen[:count]]
+        pairs = zip(chosen, first, strict=False)
+        trials.objective.make([trials.steps(trials.candidate(t), effort) for t, effort in pairs])
+    finalists: list[Finalist] = []
     longest = 0.0
     for number, trial in enumerate(chosen, start=1):
         if len(finalists) == count:
             break
+        effort, seconds = planned[trial.number]
         begun = time.monotonic()
-        if finalists and begun + longest > end:
-            console.note(f"the time is over: {len(finalists)} of {count} finalists were trained")
-            break
+        if finalists and begun + (seconds or longest) > end:
+            continue
         candidate = trials.candidate(trial)
         console.note(f"finalist {len(finalists) + 1}: {candidate.shown()}")
-        efforts = (_effort(trials, trial, full, end), trials.rungs[best_rung(trial)])
         tried: list[Finalist] = []
-        for effort in efforts:
-            steps = trials.steps(candidate, effort)
+        for of_effort in (effort, trials.rungs[best_rung(trial)]):
+            steps = trials.steps(candidate, of_effort)
             if tried and (steps == tried[0].steps or tried[0].measured.drop <= best_of(trial).drop):
                 break
             folder = trials.objective.folder / f"finalist-{number}-{len(tried)}"
@@ -114,20 +116,30 @@ def train(
         if tried:
             finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
         longest = max(longest, time.monotonic() - begun)
+    if len(finalists) < min(count, len(chosen)):
+        console.note(f"{len(finalists)} of {count} finalists were trained in the time")
     return finalists
 
 
-def _effort(trials: Trials, trial: FrozenTrial, full: FullTraining, end: float) -> Effort:
-    """Return how long a finalist is trained, by what its training at a rung took."""
-    candidate, rung = trials.candidate(trial), trials.rungs[best_rung(trial)]
-    student = candidate.student
-    seconds = trials.objective.seconds(trials.steps(candidate, rung))
+class _Planned(NamedTuple):
+    """How a finalist is to be trained, and how many seconds that may take."""
+
+    effort: Effort
+    seconds: float
+
+
+def _planned(trials: Trials, trial: FrozenTrial, full: FullTraining) -> _Planned:
+    """Return how a finalist is trained, by what its training at a rung took."""
+    candidate, number = trials.candidate(trial), best_rung(trial)
+    rung, seconds = trials.rungs[number], seconds_of(trial)[number]
+    student = candidate.student.name if candidate.student else ""
     epochs = rung.student_epochs if student else rung.epochs if candidate.structural else 0
     short = None
     if seconds is not None and epochs:
-        unlabeled = rung.unlabeled if full.rows_a_second and student else 0
-        short = ShortTraining(seconds, epochs, full.labeled + unlabeled)
-    return full.effort(short, student.name if student else "", end - time.monotonic())
+        unlabeled = rung.unlabeled if student and full.rows_a_second else 0
+        short = ShortTraining(seconds, epochs, full.labeled + unlabeled, unlabeled)
+    effort = full.effort(short, student)
+    return _Planned(effort, full.seconds_of(short, effort, student))
 
 
 def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:
@@ -135,7 +147,7 @@ def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path)
     (model,) = objective.make([steps])
     if isinstance(model, Failure):
         raise GateError(f"{words}: {model.message}", "parity")
-    scored = export_and_score(model, objective.data, objective.target, folder)
+    scored = objective.export(model, folder, len(objective.data.validation))
     if scored.failure:
         raise GateError(f"{words}: {scored.failure}", "parity")
     measured = objective.compared(scored, 0.0)

@@ -10,12 +10,11 @@ from bmc.contracts.families import recipe_of
 from bmc.data import Dataset
 from bmc.inference.run import outputs_on_rows
 from bmc.model import Model
-from bmc.search.chain import NO_ROWS, Effort, Origin
-from bmc.search.halving import full_epochs
+from bmc.search.chain import Effort
 
 _ROWS = (150_000, 100_000, 30_000, 10_000)
 """Numbers of unlabeled rows, the most first."""
-_SHARE = 0.5  # of the time that is left, for each finalist: the first ones are the most promising
+_SHARE = 0.5  # of the time of all finalists, for one: many candidates take less than they may
 _BATCH = 32
 _TIMED = 128  # rows that are answered to find out how fast the model answers
 
@@ -25,14 +24,16 @@ class ShortTraining:
     """What a candidate's training at a rung took.
 
     Args:
-        seconds: how long its steps took, the teacher's answers included.
+        seconds: how long its steps took; most often the teacher's answers were kept before.
         epochs: epochs of the training, at least 1.
         rows: rows that it learned from, labeled and unlabeled.
+        unlabeled: the unlabeled ones of them.
     """
 
     seconds: float
     epochs: int
     rows: int
+    unlabeled: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,55 +43,53 @@ class FullTraining:
     Args:
         epochs: epochs of fine-tuning.
         labeled: training rows of the data.
+        seconds: time of all finalists together.
         rows_a_second: rows that the model, which teaches, answers in a second; 0 where there are no
             unlabeled rows to answer.
     """
 
     epochs: int
     labeled: int
+    seconds: float
     rows_a_second: float = 0.0
 
-    def effort(self, short: ShortTraining | None, student: str, seconds: float) -> Effort:
-        """Return how a finalist is trained.
+    def effort(self, short: ShortTraining | None, student: str) -> Effort:
+        """Return how a finalist is trained, the same whenever it is asked.
 
         Args:
             short: what its training took at a rung; None where it was not trained, and where that
                 is not known: it learns from no unlabeled rows then.
             student: name of the student that is distilled first; "" where there is none.
-            seconds: time that is left for all finalists.
         """
         if student:
-            rows = self._rows(short, recipe_epochs(student), _SHARE * seconds)
-            return Effort(self.epochs, None, rows)
-        return Effort(self.epochs, None, 0, self._rows(short, self.epochs, _SHARE * seconds))
+            return Effort(self.epochs, None, self._rows(short, recipe_epochs(student)))
+        return Effort(self.epochs, None, 0, self._rows(short, self.epochs))
 
-    def _rows(self, short: ShortTraining | None, epochs: int, seconds: float) -> int:
+    def seconds_of(self, short: ShortTraining | None, effort: Effort, student: str) -> float:
+        """Estimate how long a finalist's training takes; 0 where nothing is known."""
+        epochs = recipe_epochs(student) if student else effort.epochs
+        rows = effort.unlabeled or effort.unlabeled_tuning
+        return 0.0 if short is None else self._estimate(short, epochs, rows)
+
+    def _rows(self, short: ShortTraining | None, epochs: int) -> int:
         if short is None or not self.rows_a_second:
             return 0
-        training = max(0.0, short.seconds - short.rows / self.rows_a_second)
-        for_a_row = training / (short.epochs * short.rows)  # in each epoch
-        for unlabeled in _ROWS:
-            rows = self.labeled + unlabeled
-            if rows / self.rows_a_second + for_a_row * epochs * rows <= seconds:
-                return unlabeled
-        return 0
+        allowed = _SHARE * self.seconds
+        fitting = (rows for rows in _ROWS if self._estimate(short, epochs, rows) <= allowed)
+        return max(next(fitting, 0), short.unlabeled)
+
+    def _estimate(self, short: ShortTraining, epochs: int, unlabeled: int) -> float:
+        answers = unlabeled / self.rows_a_second if self.rows_a_second else 0.0
+        for_a_row = short.seconds / (short.epochs * short.rows)  # in each epoch
+        return answers + for_a_row * epochs * (self.labeled + unlabeled)
 
 
-def full_training(model: Model, data: Dataset, origin: Origin) -> FullTraining:
-    """Return how finalists are trained; the model answers some rows, to find out how fast it is.
-
-    Args:
-        model: the model that is compressed, and teaches.
-        data: its data.
-        origin: what names its unlabeled rows.
-    """
-    epochs, labeled = full_epochs(model), len(data.train)
-    if origin.unlabeled == NO_ROWS:
-        return FullTraining(epochs, labeled)
+def rows_a_second(model: Model, data: Dataset) -> float:
+    """Return how many rows a model answers in a second in PyTorch, by some training rows."""
     rows = data.train.rows[:_TIMED]
-    started = time.monotonic()
+    started = time.perf_counter()
     outputs_on_rows(model.module.cpu().eval(), model.encoder, rows, _BATCH)
-    return FullTraining(epochs, labeled, len(rows) / (time.monotonic() - started))
+    return len(rows) / (time.perf_counter() - started)
 
 
 def recipe_epochs(student: str) -> int:

@@ -22,6 +22,8 @@ FAILURES = (
 )
 """What a technique that does not fit a model raises: its candidate fails, the search goes on."""
 _BASELINE, _TRIAL = "baseline", "trial"
+_COMPARED = 512
+"""Validation rows of a trial that PyTorch computes, too: it is slow, and finalists compare all."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Objective:
         Args:
             latency: its latency when the search began; None where it begins now.
         """
-        scored = export_and_score(self.model, self.data, self.target, self.baseline)
+        scored = self.export(self.model, self.baseline, len(self.data.validation))
         self._score = scored.score
         if latency is None:
             measured = timing.milliseconds([self.baseline], self.threads, timing.TRIAL)
@@ -89,7 +91,7 @@ class Objective:
         """
         bundle = self.folder / f"{_TRIAL}-{self.target}"
         try:
-            scored = export_and_score(model, self.data, self.target, bundle)
+            scored = self.export(model, bundle, _COMPARED)
             if structure not in self._latencies:
                 both = timing.milliseconds([self.baseline, bundle], self.threads, timing.TRIAL)
                 ratio = both[bundle] / both[self.baseline]
@@ -97,6 +99,10 @@ class Objective:
         finally:
             writing.remove(bundle)
         return self.compared(scored, self._latencies[structure])
+
+    def export(self, model: Path, output: Path, compared: int) -> Scored:
+        """Export a model, and score its bundle on the validation rows; see `export_and_score`."""
+        return export_and_score(model, self.data, self.target, output, compared)
 
     def compared(self, scored: Scored, latency: float) -> Measured:
         """Return what a bundle loses and costs, in comparison with the uncompressed model's."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from bmc import artifact, console, processor
+from bmc import artifact, console, processor, targets
 from bmc.choices import Among, Between
 from bmc.contracts import families
+from bmc.contracts.targets import format_of
 from bmc.contracts.techniques import techniques
 from bmc.data import Dataset, Examples
 from bmc.errors import SettingError, StorageError, reason_of
@@ -22,6 +23,7 @@ from bmc.inference.layers import called_layers_with_weights
 from bmc.inference.quantized_form import stored_bytes
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.model import AppliedStep, Model, Step, Work
+from bmc.quantization.weight_bits import WEIGHT_BITS
 from bmc.search.objective import FAILURES
 from bmc.search.space import Option, Space
 from bmc.settings import described
@@ -111,7 +113,7 @@ def _options(probe: _Probe, verbs: Sequence[str], left_out: dict[str, str]) -> l
     for verb in verbs:
         for name in techniques(verb).usable():
             kind: Any = techniques(verb).load(name).step
-            ranges, fixed = _ranges(kind), _fixed(kind)
+            ranges, fixed = _ranges(kind), _fixed(kind, probe.target)
             refusal = probe.refusal(verb, name, fixed)
             if refusal == _NOT_SMALLER:  # with its defaults, which may be too gentle
                 tried = (probe.refusal(verb, name, {**fixed, **end}) for end in _ends(ranges))
@@ -131,10 +133,22 @@ def _ranges(kind: Any) -> dict[str, Between | Among]:
     }
 
 
-def _fixed(kind: Any) -> dict[str, Any]:
-    """Return the settings without which this processor computes something else than PyTorch."""
+def _fixed(kind: Any, target: str) -> dict[str, Any]:
+    """Return the settings without which the target computes something else here than PyTorch."""
     has_bits = any(field.name == "weight_bits" for field in fields(kind))
-    return {"weight_bits": 7} if has_bits and processor.saturates_int8() else {}
+    bits = weight_bits_for(target)
+    return {"weight_bits": bits} if has_bits and bits != WEIGHT_BITS[0] else {}
+
+
+def weight_bits_for(target: str) -> int:
+    """Return the bits of weights that a target computes exactly on this machine: 8, or 7.
+
+    Args:
+        target: name of the target.
+    """
+    computes_int8 = not format_of(target).is_reference
+    on_cpu = "CPU" in targets.load(target).available().devices
+    return WEIGHT_BITS[computes_int8 and on_cpu and processor.saturates_int8()]
 
 
 def _ends(ranges: Mapping[str, Between | Among]) -> list[dict[str, Any]]:

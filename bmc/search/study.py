@@ -21,11 +21,12 @@ from bmc import writing
 from bmc.errors import MissingError, StorageError, UsageError, reason_of
 from bmc.locks import BusyError
 
-RUNGS, SHOWN, REASON = "rungs", "shown", "reason"
-"""Attributes of a trial: what was measured at each rung, its steps in words, why it failed."""
+RUNGS, SECONDS, SHOWN, REASON = "rungs", "seconds", "shown", "reason"
+"""Attributes of a trial: what was measured at each rung, how long the steps of each took, its steps
+in words, why it failed."""
 _NAME = "bmc compress"
 _IDENTITY, _SECONDS, _FINALISTS = "identity", "seconds", "seconds of finalists"
-_KILLED = "killed"
+_KILLED, _TRANSIENT = "killed", "transient"
 _MOST_KILLS = 3  # of the process in one candidate, such as for its memory: it is given up then
 _FAR = 1e6  # of a candidate that cannot be made
 _POPULATION = 12  # candidates of a generation
@@ -110,14 +111,20 @@ class Study:
                 trial.set_constraint(name, value)
             self._study.tell(trial, list(values))
 
-    def fail(self, trial: Trial, reason: str) -> None:
+    def fail(self, trial: Trial, reason: str, is_transient: bool = False) -> None:
         """Record that a candidate cannot be made, and why.
 
         Samplers do not learn from failed trials, and would propose such candidates again and again:
         for them it is a trial that is far beyond its limits.
+
+        Args:
+            trial: the trial.
+            reason: why it failed.
+            is_transient: whether another attempt may succeed.
         """
         with self._errors():
             trial.set_user_attr(REASON, reason)
+            trial.set_user_attr(_TRANSIENT, is_transient)
             trial.set_constraint(REASON, _FAR)
             self._study.tell(trial, [_FAR] * len(self._study.directions))
 
@@ -145,7 +152,8 @@ class Study:
     def failures(self) -> dict[str, str]:
         """Return why candidates cannot be made, by their steps in words."""
         failed = [trial.user_attrs for trial in self.trials() if REASON in trial.user_attrs]
-        return {str(each[SHOWN]): str(each[REASON]) for each in failed if SHOWN in each}
+        lasting = [each for each in failed if not each.get(_TRANSIENT)]
+        return {str(each[SHOWN]): str(each[REASON]) for each in lasting if SHOWN in each}
 
     def front(self) -> list[FrozenTrial]:
         """Return the trials within the limits that no other one beats in every objective."""
@@ -207,11 +215,10 @@ class Study:
         if recorded is None:
             self._study.set_user_attr(_IDENTITY, dict(identity))
         elif json.dumps(recorded, sort_keys=True) != json.dumps(dict(identity), sort_keys=True):
-            other = next(
-                f"its {name} is {recorded.get(name)!r:.60}, and here it is {value!r:.60}"
-                for name, value in identity.items()
-                if recorded.get(name) != value
-            )
+            names = {**recorded, **identity}
+            name = next(each for each in names if recorded.get(each) != identity.get(each))
+            mine = f"{identity.get(name)!r:.60}"
+            other = f"its {name} is {recorded.get(name)!r:.60}, and here it is {mine}"
             raise UsageError(
                 f"{self.storage} holds the study of another search ({other}); name another place "
                 "with --storage or --output; without --storage, --force begins anew"

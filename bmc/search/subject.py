@@ -44,8 +44,17 @@ def origin_of(folder: Path, model: Model, moved: str | None, transfer: str | Non
     settings = data_settings(model.data)
     if moved is not None:
         settings["data"] = moved
-    unlabeled = default_rows(str(model.data.get("reference"))) if transfer is None else transfer
+    named = default_rows(str(model.data.get("reference")))
+    unlabeled = named if transfer is None else _absolute(transfer)
     return Origin(str(folder.absolute()), settings, unlabeled, moved)
+
+
+def _absolute(reference: str) -> str:
+    """Return where unlabeled rows are, from any folder; the name of a data set as it is."""
+    kind, separator, path = reference.partition(":")
+    if separator and Path(path).is_dir():
+        return f"{kind}:{Path(path).absolute()}"
+    return str(Path(reference).absolute()) if Path(reference).is_file() else reference
 
 
 def data_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bmc.search.halving import is_promoted
 from bmc.search.making import Made
 from bmc.search.objective import FAILURES, Objective
 from bmc.search.space import Candidate, Space
-from bmc.search.study import RUNGS, SHOWN, Replay, Study
+from bmc.search.study import RUNGS, SECONDS, SHOWN, Replay, Study
 
 _REPEATED = 20  # candidates in a row that were measured before: there are hardly others
 _KEPT = 8  # candidates whose models are kept
@@ -91,7 +91,7 @@ class Trials:
         new: dict[str, _Running] = {}
         failures = self.study.failures()
         for each in running:
-            each.rungs = self._measured_before(each.words)
+            each.rungs, each.seconds = self._measured_before(each.words)
             each.failure = failures.get(each.words, "")
             if not (each.rungs or each.failure):
                 new.setdefault(each.words, each)
@@ -101,7 +101,9 @@ class Trials:
         for each in running:
             if each is not new.get(each.words):
                 if each.words in new:  # proposed twice in one round
-                    each.rungs, each.failure = new[each.words].rungs, new[each.words].failure
+                    twin = new[each.words]
+                    each.rungs, each.seconds, each.failure = twin.rungs, twin.seconds, twin.failure
+                    each.is_transient = twin.is_transient
                 self._end(each)
         return bool(new)
 
@@ -110,6 +112,7 @@ class Trials:
         for each in new:
             if not each.candidate.parts:
                 each.rungs.append(self.base)
+                each.seconds.append(None)
         climbing = [each for each in new if each.candidate.parts]
         for number, effort in enumerate(self.rungs):
             steps = [self.steps(each.candidate, effort) for each in climbing]
@@ -129,7 +132,7 @@ class Trials:
     ) -> bool:
         """Measure a candidate at a rung; return whether it is trained longer."""
         if isinstance(model, Failure):
-            mine.failure = model.message
+            mine.failure, mine.is_transient = model.message, model.is_transient
             return False
         try:
             measured = self.objective.measure(model, mine.words)
@@ -141,30 +144,33 @@ class Trials:
         rungs = [*self._all_rungs(), *(other.rungs for other in new if other is not mine)]
         others = [rung[number] for rung in rungs if len(rung) > number]
         mine.rungs.append(measured)
+        mine.seconds.append(self.objective.seconds(mine.steps))
         return is_promoted(measured, others, self.limits, self.objectives)
 
     def _end(self, mine: _Running) -> None:
         """Tell the study what was measured of a candidate, or why nothing was."""
         if not mine.rungs:
             console.note(f"trial {mine.trial.number}: {mine.words}: {mine.failure}")
-            self.study.fail(mine.trial, mine.failure)
+            self.study.fail(mine.trial, mine.failure, mine.is_transient)
             return
         best = min(mine.rungs, key=lambda measured: measured.drop)
         reached = _trained(mine.rungs)
-        console.note(f"trial {mine.trial.number}: {mine.words}: {shown(best)} ({reached})")
+        then = f"; then {mine.failure}" if mine.failure else ""
+        console.note(f"trial {mine.trial.number}: {mine.words}: {shown(best)} ({reached}){then}")
         self.study.note(mine.trial, RUNGS, [asdict(measured) for measured in mine.rungs])
+        self.study.note(mine.trial, SECONDS, mine.seconds)
         values = [best.of(name) for name in self.objectives]
         self.study.tell(mine.trial, values, self.limits.constraints(best))
 
     def _all_rungs(self) -> list[list[Measured]]:
         return [rungs_of(trial) for trial in self.study.complete()]
 
-    def _measured_before(self, words: str) -> list[Measured]:
-        """Return the rungs of an earlier trial of the same candidate; [] where there is none."""
+    def _measured_before(self, words: str) -> tuple[list[Measured], list[float | None]]:
+        """Return the rungs of an earlier trial of the same candidate, and how long each took."""
         for trial in self.study.complete():
             if trial.user_attrs.get(SHOWN) == words:
-                return rungs_of(trial)
-        return []
+                return rungs_of(trial), seconds_of(trial)
+        return [], []
 
     def _keys_to_keep(self) -> set[str]:
         ranked = ranking(self.study.complete(), self.limits, self.goal)[:_KEPT]
@@ -185,21 +191,31 @@ class _Running:
         candidate: the candidate.
         words: its steps in words.
         rungs: what was measured at each rung.
+        seconds: how long the steps of each rung took.
         steps: its steps at the last rung.
         failure: why it could not be made or measured.
+        is_transient: whether another attempt may succeed.
     """
 
     trial: Trial
     candidate: Candidate
     words: str
     rungs: list[Measured] = field(default_factory=list)
+    seconds: list[float | None] = field(default_factory=list)
     steps: tuple[Step, ...] = ()
     failure: str = ""
+    is_transient: bool = False
 
 
 def rungs_of(trial: FrozenTrial) -> list[Measured]:
     """Return what was measured of a trial at each rung."""
     return [Measured(**measured) for measured in trial.user_attrs.get(RUNGS, [])]
+
+
+def seconds_of(trial: FrozenTrial) -> list[float | None]:
+    """Return how long the steps of each rung took; None where that is not known."""
+    seconds: list[float | None] = list(trial.user_attrs.get(SECONDS, []))
+    return seconds + [None] * (len(rungs_of(trial)) - len(seconds))
 
 
 def best_rung(trial: FrozenTrial) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from bmc import console, processor, workspace
-from bmc.compress.quantize.static import Static
 from bmc.errors import UsageError
 from bmc.export import ExportOptions, onnx_flow
 from bmc.export.onnx_compare import Limits
@@ -13,7 +13,7 @@ from bmc.export.onnx_scores import ScoreFunction, scorer_of
 from bmc.export.onnx_source import OnnxSource, onnx_source, quantized_source
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.logits import logits_of, thresholds_of
-from bmc.workflows.compress import settings_of
+from bmc.workflows.compress import settings_of, step_class
 from bmc.workflows.export import Exported, check_targets, exported
 from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, write_each
 from bmc.workflows.onnx_samples import samples_for
@@ -50,7 +50,8 @@ def quantize_file(
         GateError: a bundle answers too differently, or is slower than in fp32; it is kept as
             NAME.failed.
     """
-    settings = Static(**settings_of(Static, "static", quantization.settings, {}))
+    static: Any = step_class("quantize", "static")
+    settings = static(**settings_of(static, "static", quantization.settings, {}))
     targets, name = files.target or DEFAULT_TARGETS, name_of(path)
     check_targets(targets, files.output)
     folder = f"{workspace.slug(name)}-int8"

@@ -18,6 +18,8 @@ from bmc.export.flow import keep_failed
     [
         ("int8", None, "parity", True, True),
         ("int8", 8, "parity", True, True),
+        ("int8-dynamic", 8, "parity", True, True),
+        ("int8-dynamic", 7, "parity", True, False),
         ("int8", 7, "parity", True, False),
         ("int8", 8, "speed", True, False),
         ("int8", 8, "parity", False, False),

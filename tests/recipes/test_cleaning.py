@@ -42,7 +42,7 @@ def age(path: Path, days: float) -> None:
     os.utime(path, (before, before))
 
 
-def cleaned(root: Path, days: float) -> Cleaned:
+def cleaned(root: Path, days: int) -> Cleaned:
     return clean(Cleaning(days, str(root)))
 
 
@@ -89,10 +89,19 @@ def test_a_step_that_runs_keeps_its_folder(root: Path) -> None:
     assert cleaned(root, 8).removed == 1
 
 
-@pytest.mark.parametrize("days", [-1, float("nan"), float("inf")])
-def test_impossible_days_are_refused(days: float) -> None:
-    with pytest.raises(SettingError, match="days is"):
+@pytest.mark.parametrize("days", [-1, 0])
+def test_what_a_run_of_today_uses_cannot_be_removed(days: int) -> None:
+    with pytest.raises(SettingError, match="at least 1"):
         Cleaning(days)
+
+
+def test_other_folders_are_no_results(root: Path) -> None:
+    models = (root / "bert-movie-reviews", root / "A" / "b")
+    for model in models:
+        model.mkdir(parents=True)
+        age(model, 99)
+    assert cleaned(root, 8).removed == 2
+    assert all(model.is_dir() for model in models)
 
 
 def test_a_url_is_refused() -> None:
@@ -105,4 +114,4 @@ def test_the_command_says_what_it_freed(bmc: Run, root: Path) -> None:
     assert code == 0, err
     assert "removed 2 results of steps" in out
     assert "1 are left" in out
-    refused(bmc("recipe", "clean", "--days", "-1"), "days is -1")
+    refused(bmc("recipe", "clean", "--days", "-1"), "days is -1; it must be at least 1")

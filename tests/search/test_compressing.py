@@ -13,7 +13,7 @@ pytest.importorskip("optuna")
 
 import bmc as package
 from bmc import bundle as bundles
-from bmc.errors import UsageError
+from bmc.errors import UnknownError, UsageError
 from bmc.recipes.expand import plan_of
 from bmc.recipes.reading import read_recipe
 from bmc.search import timing
@@ -91,3 +91,11 @@ def test_the_function_takes_the_settings_of_the_command(digits_model: Path) -> N
     with pytest.raises(UsageError, match="named 'sampling'"):
         package.compress_within(digits_model, "onnx", search={"sampling": "tpe"})
     assert timing.TRIAL.launches < timing.FINAL.launches
+
+
+def test_unlabeled_rows_that_cannot_be_read_are_refused_before_the_first_trial(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    options = SearchOptions(trials=1, transfer=str(tmp_path / "revews.txt"))
+    with pytest.raises(UnknownError, match=r"revews\.txt"):
+        compress(str(digits_model), "onnx", Budgets(max_drop=50), options, Files(tmp_path / "a"))

@@ -16,7 +16,6 @@ from bmc.data import Dataset, Examples
 from bmc.errors import UsageError
 from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
-from bmc.search import exporting
 from bmc.search.chain import Effort, Origin, steps_of
 from bmc.search.exporting import export_and_score, without_test
 from bmc.search.objective import Objective
@@ -90,20 +89,19 @@ def test_an_export_for_measurements_refuses_data_with_its_test_split(
     digits_model: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="the test split must be removed first"):
-        export_and_score(digits_model, datasets.load("digits"), "onnx", tmp_path / "bundle")
+        export_and_score(digits_model, datasets.load("digits"), "onnx", tmp_path / "bundle", 20)
 
 
 def test_a_few_rows_are_compared_with_pytorch_and_all_of_them_scored(
-    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits_model: Path, tmp_path: Path
 ) -> None:
     data = without_test(datasets.load("digits"))
-    whole = export_and_score(digits_model, data, "onnx", tmp_path / "whole")
-    monkeypatch.setattr(exporting, "COMPARED", 20)
-    scored = export_and_score(digits_model, data, "onnx", tmp_path / "bundle")
+    whole = export_and_score(digits_model, data, "onnx", tmp_path / "whole", 10_000)
+    scored = export_and_score(digits_model, data, "onnx", tmp_path / "bundle", 20)
     assert scored == whole
     assert whole.score == pytest.approx(_accuracy_of(digits_model, data))
     with np.load(tmp_path / "bundle" / "evaluation.npz") as compared:
-        assert 20 <= len(compared["labels"]) < 40
+        assert 10 < len(compared["labels"]) <= 20
         assert len(set(compared["labels"].tolist())) > 5
 
 

@@ -180,3 +180,20 @@ def test_what_is_no_url_is_refused_and_a_password_is_not_shown(tmp_path: Path) -
     with pytest.raises(UsageError, match=r"must look like sqlite:///study\.db"):
         Study("study.db", IDENTITY, ("drop",), "tpe", 0)
     assert studies.shown_url("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+
+
+def test_a_search_without_an_option_of_the_recorded_one_is_refused_by_its_name(
+    tmp_path: Path,
+) -> None:
+    opened(tmp_path, transfer="reviews.txt")
+    with pytest.raises(UsageError, match=r"its transfer is 'reviews.txt', and here it is None"):
+        opened(tmp_path)
+
+
+def test_what_may_succeed_in_another_attempt_is_no_lasting_failure(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    for words, is_transient in (("killed", True), ("refused", False)):
+        trial = study.ask()
+        study.note(trial, studies.SHOWN, words)
+        study.fail(trial, "because", is_transient)
+    assert study.failures() == {"refused": "because"}
