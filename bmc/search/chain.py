@@ -39,14 +39,14 @@ class Origin:
     Args:
         model: the model directory.
         data: the settings that name its data.
-        unlabeled: unlabeled rows that the model may teach, as --transfer names them; "none" where
+        transfer: unlabeled rows that the model may teach, as --transfer names them; "none" where
             there are none.
         moved: present location of its data; None where it is where it was.
     """
 
     model: str
     data: Mapping[str, Any]
-    unlabeled: str = NO_ROWS
+    transfer: str = NO_ROWS
     moved: str | None = None
 
     def location(self) -> dict[str, str]:
@@ -104,9 +104,9 @@ def _of_student(origin: Origin, effort: Effort) -> dict[str, Any]:
 
 
 def _unlabeled(origin: Origin, rows: int) -> dict[str, Any]:
-    if not rows or origin.unlabeled == NO_ROWS:
+    if not rows or origin.transfer == NO_ROWS:
         return {"transfer": NO_ROWS}
-    return {"transfer": origin.unlabeled, "transfer_size": rows}
+    return {"transfer": origin.transfer, "transfer_size": rows}
 
 
 def _training(candidate: Candidate, part: Chosen, origin: Origin, effort: Effort) -> dict[str, Any]:

@@ -110,9 +110,9 @@ def compress(
         identity["weight_bits"] = bits
     moved = (data.location or files.data) if files.data else None
     origin = origin_of(folder, model, moved, options.transfer)
-    if origin.unlabeled != default_rows(str(model.data.get("reference"))):
-        identity["transfer"] = origin.unlabeled
-    datasets.transfer_rows(origin.unlabeled, 1, data)  # refuses what cannot be read
+    if origin.transfer != default_rows(str(model.data.get("reference"))):
+        identity["transfer"] = origin.transfer
+    datasets.transfer_rows(origin.transfer, 1, data)  # refuses what cannot be read
     objectives = budgets.objectives()
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)
@@ -214,7 +214,7 @@ def _full_training(
 ) -> FullTraining:
     """Return how finalists are trained; a search that is continued trains them as it began to."""
     labeled, rate = len(objective.data.train), 0.0
-    if origin.unlabeled != NO_ROWS:
+    if origin.transfer != NO_ROWS:
         rate = study.kept(_RATE) or rows_a_second(model, objective.data)
         study.keep(_RATE, rate)
     return FullTraining(full_epochs(model), labeled, seconds, rate)

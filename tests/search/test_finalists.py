@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,9 +11,16 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from bmc.choices import Between
+from bmc.recipes.plan import Step
 from bmc.search.budgets import Limits, Measured
-from bmc.search.finalists import choose
-from bmc.search.study import RUNGS, SHOWN
+from bmc.search.chain import Effort
+from bmc.search.exporting import Scored
+from bmc.search.finalists import choose, train
+from bmc.search.full_training import FullTraining
+from bmc.search.objective import Objective
+from bmc.search.space import Option, Space
+from bmc.search.study import RUNGS, SECONDS, SHOWN
 from bmc.search.trials import best_of
 from tests.search.test_trials import trials_of
 
@@ -28,3 +37,41 @@ def test_candidates_that_training_can_bring_within_the_limits_come_first(
         trials.study.note(trial, RUNGS, [asdict(measured)])
         trials.study.tell(trial, [drop, milliseconds], trials.limits.constraints(measured))
     assert [best_of(trial).drop for trial in choose(trials)] == [9.0, 20.0, 0.0]
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_finalists_learn_from_the_rows_that_fit_and_what_takes_too_long_makes_room(
+    width: int, digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = trials_of(digits_model, tmp_path, "unstructured", width)
+    trials = replace(
+        trials,
+        space=Space(structural=(Option("prune", "unstructured", {"ratio": Between(0.1, 0.9)}),)),
+        origin=replace(trials.origin, transfer="mine.txt"),
+        rungs=(Effort(0, 1, 0), Effort(1, 1, 10_000)),
+    )
+    seconds_of_ratio = {0.3: 60.0, 0.5: 6_000.0, 0.7: 60.0}
+    for ratio, seconds in seconds_of_ratio.items():
+        fixed = {"first": "prune/unstructured", "second": "none"}
+        trials.study.begin([{**fixed, "prune/unstructured.ratio": ratio}])
+        trial = trials.study.ask()
+        trials.study.note(trial, SHOWN, trials.space.draw(trial).shown())
+        measured = [asdict(Measured(drop, 1000, 1.0)) for drop in (30.0, 9.0)]
+        trials.study.note(trial, RUNGS, measured)
+        trials.study.note(trial, SECONDS, [0.0, seconds])
+        trials.study.tell(trial, [9.0, 1.0], {})
+    made: dict[float, int] = {}
+
+    def make(self: Objective, candidates: Sequence[Sequence[Step]]) -> list[Path]:
+        for (step,) in candidates:
+            made[step.settings["ratio"]] = step.settings.get("transfer_size", 0)
+        return [digits_model for _ in candidates]
+
+    monkeypatch.setattr(Objective, "make", make)
+    monkeypatch.setattr(Objective, "export", lambda *_: Scored(0.9, 1000, ""))
+    full = FullTraining(epochs=4, labeled=6_000, seconds=1_600, rows_a_second=100)
+    chosen = trials.study.complete()
+    finalists = train(trials, chosen, 3, full, time.monotonic() + 1_000)
+    assert len(finalists) == 2, "4 epochs of 6,000 seconds each are left out"
+    assert made[0.3] == made[0.7] == 10_000
+    assert (0.5 in made) is (width == 2), "several are trained in parallel, whatever they take"
