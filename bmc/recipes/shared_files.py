@@ -55,6 +55,7 @@ class SharedFiles:
         """Write the files of a result, but not its marker; return the folder's random name."""
         place = secrets.token_hex(8)
         with self._named("written"):
+            self._check_bucket()
             for name in names:
                 path = self._path(key, place, name)
                 self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -81,6 +82,16 @@ class SharedFiles:
             for path, is_tree in ((self._path(key, MARKER), False), (self._path(key), True)):
                 if self._files.exists(path):
                     self._files.rm(path, recursive=is_tree)
+
+    def _check_bucket(self) -> None:
+        """Refuse a bucket that does not exist: fsspec would create one of that name.
+
+        Raises:
+            StorageError: it does not exist.
+        """
+        bucket = self._root.partition("/")[0]  # "" where the paths are those of folders
+        if bucket and not self._files.exists(bucket):
+            raise StorageError(f"{self.location}: there is no bucket {bucket!r}; create it first")
 
     def _path(self, *parts: str) -> str:
         return "/".join((self._root.rstrip("/"), *parts))
