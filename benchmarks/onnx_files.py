@@ -12,7 +12,7 @@ Runtime and OpenVINO:
 
 - `bmc quantize FILE --samples`;
 - `quantize_static` of ONNX Runtime with its advice: pre-processing, per-channel weights, uint8
-  activations, int8 weights (of 7 bits on x86 processors without VNNI, as it advises, and bmc's too);
+  activations, int8 weights (7 bits on x86 processors without VNNI, as it advises, and bmc's too);
 - `nncf.quantize` of the ONNX file with its defaults, and its settings for transformers;
 - `modelopt.onnx.quantization.quantize`, made for TensorRT;
 - Optimum's ORTQuantizer, static, for AVX-512 VNNI.
