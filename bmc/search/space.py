@@ -121,10 +121,13 @@ class Space:
             quantization = self._with_layers_in_float(quantization, chooser)
         return Candidate(student, tuple(structural.values()), quantization)
 
-    def starts(self) -> list[dict[str, Any]]:
+    def starts(self, bits_may_do: bool = True) -> list[dict[str, Any]]:
         """Return the parameters that are tried first: students and techniques in turn, then pairs.
 
         Settings of techniques, which are missing, are drawn.
+
+        Args:
+            bits_may_do: whether fewer bits alone may meet the limits; they come last otherwise.
         """
         none = {"start": ITSELF, "first": NONE, "quantize": NONE}
         taught = [{**none, "start": _key(option)} for option in self.students]
@@ -132,6 +135,8 @@ class Space:
         alone = [{**none, "quantize": _key(option)} for option in self.quantizations]
         last = {"quantize": _key(self.quantizations[0])} if self.quantizations else {}
         both = [{**start, **last} for start in _in_turn(taught, cut)] if last else []
+        if not bits_may_do:
+            return _in_turn(taught, both, cut) + alone
         return _in_turn(alone, taught, cut, both)
 
     def is_empty(self) -> bool:

@@ -61,7 +61,7 @@ class Trials:
             seconds: time for trials, those of earlier calls included.
             count: number of trials, those of earlier calls included; None for no limit.
         """
-        self.study.begin(self.space.starts())
+        self.study.begin(self.space.starts(self.limits.may_be_met_by_bits(self.base)))
         repeated = 0
         while self.study.seconds < seconds and repeated < _REPEATED:
             left = self.width if count is None else count - len(self.study.trials())

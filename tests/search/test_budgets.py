@@ -75,3 +75,16 @@ def test_the_nearest_candidate_is_said_in_one_sentence() -> None:
         "nearest: 1.4 points at 5.00 MB and 0.900 ms"
     )
     assert shown(Measured(-0.4, 5_000_000, 0.9)) == "no points at 5.00 MB and 0.900 ms"
+
+
+@pytest.mark.parametrize(
+    ("limits", "may"),
+    [
+        (Limits(1.0, None, None), True),
+        (Limits(1.0, 250.0, 3.0), True),
+        (Limits(None, 100.0, None), False),
+        (Limits(None, 900.0, 1.0), False),
+    ],
+)
+def test_limits_are_known_that_fewer_bits_alone_cannot_meet(limits: Limits, may: bool) -> None:
+    assert limits.may_be_met_by_bits(Measured(0.0, 1000, 10.0)) is may

@@ -78,6 +78,13 @@ def test_every_option_is_tried_once_at_the_start_and_pairs_follow() -> None:
     assert {"structured(ratio=0.5)", "cluster(values=4)", "tiny, static"} <= set(starts)
 
 
+def test_fewer_bits_alone_come_last_where_they_cannot_meet_the_limits() -> None:
+    starts = [SPACE.draw(Fixed(**start)).shown() for start in SPACE.starts(bits_may_do=False)]
+    assert starts[:2] == ["tiny", "tiny, static"]
+    assert starts[-1] == "static"
+    assert sorted(starts) == sorted(SPACE.draw(Fixed(**each)).shown() for each in SPACE.starts())
+
+
 def test_a_technique_is_first_tried_without_a_second_one() -> None:
     firsts = [start for start in SPACE.starts() if start["first"] != "none"]
     assert firsts
