@@ -44,7 +44,6 @@ from bmc.manifest import SCHEMA as SCHEMA
 from bmc.manifest import Manifest as Manifest
 from bmc.packed import Archive
 from bmc.untrusted import MAX_JSON, parse_json, read_bytes, read_json
-from bmc.writing import write_atomically
 
 MANIFEST = "manifest.json"
 GOLDEN = goldens.ARRAYS
@@ -205,6 +204,7 @@ def write(folder: Path, manifest: Manifest, names: Collection[str] | None = None
             if it is among them.
     """
     from bmc import cards  # noqa: PLC0415  a device that loads a bundle writes none
+    from bmc.writing import write_atomically  # noqa: PLC0415
 
     if names is None or CARD in names:
         weights = f"{manifest.model}.data"

@@ -7,8 +7,8 @@ from typing import Any
 
 from bmc.contracts.tasks import model_tasks, task
 from bmc.errors import ArtifactError
+from bmc.files import MODEL_MANIFEST
 from bmc.untrusted import read_json
-from bmc.writing import MODEL_MANIFEST
 
 SCHEMA = 1
 MANIFEST = MODEL_MANIFEST

@@ -14,6 +14,8 @@ from typing import Any
 from bmc import disk
 from bmc.errors import ArtifactError, BmcError, StorageError, UsageError
 
+MODEL_MANIFEST, BUNDLE_MANIFEST = "bmc.json", "manifest.json"
+"""Names of the files that make a folder a model directory, or a bundle."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FAILURE_WORDS = ("input/output error", "iostream error")  # OpenVINO reports only the second

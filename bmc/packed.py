@@ -21,9 +21,8 @@ from typing import BinaryIO
 
 from bmc import disk
 from bmc.errors import ArtifactError, UsageError
-from bmc.files import inside
+from bmc.files import BUNDLE_MANIFEST, inside
 from bmc.untrusted import open_regular
-from bmc.writing import BUNDLE_MANIFEST
 
 SUFFIX = ".bmc"
 _WHAT = "packed bundle"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bmc import writing
 from bmc.errors import UnknownError, unknown
+from bmc.files import BUNDLE_MANIFEST as BUNDLE_MANIFEST
+from bmc.files import MODEL_MANIFEST as MODEL_MANIFEST
 from bmc.packed import is_packed
-from bmc.writing import BUNDLE_MANIFEST as BUNDLE_MANIFEST
-from bmc.writing import MODEL_MANIFEST as MODEL_MANIFEST
 
 _VERBS = {"model": "bmc train", "bundle": "bmc export"}
 _ELSEWHERE = "name one that --output wrote elsewhere by its path"

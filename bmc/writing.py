@@ -23,12 +23,10 @@ from pathlib import Path
 
 from bmc import disk, locks, processes
 from bmc.errors import BmcError, UsageError
-from bmc.files import storage_error
+from bmc.files import BUNDLE_MANIFEST, MODEL_MANIFEST, storage_error
 
 _HIDDEN = re.compile(r"\.(?P<name>.+?)(\.[0-9a-f]{8}\.bmc-(?P<kind>new|old)|\.bmc-lock)")
 _MAX_NAME_BYTES = 220  # bytes; hidden names are longer, and a file system allows 255 bytes
-MODEL_MANIFEST = "bmc.json"
-BUNDLE_MANIFEST = "manifest.json"
 _MANIFESTS = (MODEL_MANIFEST, BUNDLE_MANIFEST, "report.json")
 _CHECKPOINTS = ".checkpoints"
 _held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
