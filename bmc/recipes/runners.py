@@ -126,7 +126,7 @@ def make(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> O
             described.exit_code,
             str(kept) if isinstance(kept, Path) else "",
             isinstance(described, StorageError),
-            isinstance(error, MemoryError | MissingError | _ChangedError),
+            isinstance(error, MemoryError) or isinstance(described, MissingError | _ChangedError),
         )
         return Outcome(key, round(time.monotonic() - started, 1), failure)
     return Outcome(key, round(time.monotonic() - started, 1))

@@ -112,7 +112,8 @@ def compress(
     origin = origin_of(folder, model, moved, options.transfer)
     if origin.transfer != default_rows(str(model.data.get("reference"))):
         identity["transfer"] = origin.transfer
-    datasets.transfer_rows(origin.transfer, 1, data)  # refuses what cannot be read
+    if options.transfer is not None:
+        datasets.transfer_rows(origin.transfer, 1, data)  # refuses what cannot be read
     objectives = budgets.objectives()
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)

@@ -117,7 +117,7 @@ def train(
             finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
         longest = max(longest, time.monotonic() - begun)
     if len(finalists) < min(count, len(chosen)):
-        console.note(f"{len(finalists)} of {count} finalists were trained in the time")
+        console.note(f"{len(finalists)} finalists; the others failed or would take too long")
     return finalists
 
 
