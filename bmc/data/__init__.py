@@ -18,6 +18,7 @@ from bmc.data._dataset import check_same as check_same
 from bmc.data._dataset import histogram as histogram
 from bmc.data._dataset import image_shape as image_shape
 from bmc.data._dataset import lengths as lengths
+from bmc.data._dataset import with_fewer_validation_rows as with_fewer_validation_rows
 from bmc.data._features import ALL_FEATURES as ALL_FEATURES
 from bmc.data._features import column_names as column_names
 from bmc.data._features import features_in_memory as features_in_memory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,11 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def spaced(self, count: int) -> Examples:
+        """Return at most `count` rows, at equal distances: rows may be sorted by their class."""
+        step = max(-(-len(self) // count), 1)
+        return Examples(self.rows[::step], self.labels[::step])
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ class Dataset:
             f"{self.name}: {self.kind}{columns}, {self.summary.counts()}; {len(self.train)} to "
             f"train on, {len(self.validation)} to choose by, {len(self.test)} held out"
         )
+
+
+def with_fewer_validation_rows(data: Dataset, count: int | None) -> Dataset:
+    """Return a data set with at most `count` validation rows; None keeps all of them."""
+    return data if count is None else replace(data, validation=data.validation.spaced(count))
 
 
 def check_same(data: Dataset, fingerprint: object, model: str) -> None:

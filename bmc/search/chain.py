@@ -24,12 +24,14 @@ class Effort:
         student_epochs: epochs of a student's training; None for those of its recipe.
         unlabeled: unlabeled rows that a student learns from, at most.
         unlabeled_tuning: unlabeled rows that fine-tuning learns from, at most.
+        validation_rows: validation rows that are scored, at most; None for all.
     """
 
     epochs: int
     student_epochs: int | None
     unlabeled: int
     unlabeled_tuning: int = 0
+    validation_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def steps_of(candidate: Candidate, origin: Origin, effort: Effort, seed: int) ->
     steps: list[Step] = []
     for part in candidate.parts:
         settings: dict[str, Any] = {**part.settings, "seed": seed}
+        if effort.validation_rows is not None:
+            settings["validation_rows"] = effort.validation_rows
         if part.verb == "distill":
             settings |= {**origin.data, "student": part.name, "teacher": origin.model}
             settings |= _of_student(origin, effort)

@@ -14,6 +14,7 @@ from bmc.errors import UsageError
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
 from bmc.measure import scores
+from bmc.model import Model
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 from bmc.training.custom import custom_score, measure_of
@@ -63,7 +64,7 @@ def export_and_score(
     if len(data.test):
         raise UsageError("a search scores validation rows; the test split must be removed first")
     validation = data.validation
-    spaced = replace(data, test=_spaced(validation, compared))
+    spaced = replace(data, test=validation.spaced(compared))
     with source_of(folder, spaced, ExportOptions(allow_slower=True)) as source:
         source.check(target)
         with new_folder(output, force=True) as temporary:
@@ -71,21 +72,26 @@ def export_and_score(
             failure = flow.verify(draft).failure or ""
             flow.publish(draft, _UNCHECKED, flow.Timed())
         model = source.model
+    score = score_of(output, model, validation)
+    return Scored(score, bundles.read(output).model_size(), failure)
+
+
+def score_of(bundle: Path, model: Model, examples: Examples) -> float:
+    """Return a bundle's score: accuracy, or what the task counts instead.
+
+    Args:
+        bundle: folder of the bundle.
+        model: the model that it was made of.
+        examples: the rows.
+    """
     with (
-        Pipeline(flow.as_runnable(bundles.read(output)), RuntimeOptions()) as pipeline,
-        console.progress("scoring", len(validation)) as advance,
+        Pipeline(flow.as_runnable(bundles.read(bundle)), RuntimeOptions()) as pipeline,
+        console.progress("scoring", len(examples)) as advance,
     ):
-        logits = pipeline.outputs(validation.rows, advance=advance)
+        logits = pipeline.outputs(examples.rows, advance=advance)
     all_scores = scores.of_task(
-        *(model.task, logits, np.array(validation.labels), custom_score(model), model.thresholds),
+        *(model.task, logits, np.array(examples.labels), custom_score(model), model.thresholds),
         names=model.labels,
     )
     score = all_scores[measure_of(model)]
-    value = score["value"] if isinstance(score, dict) else score
-    return Scored(float(value), bundles.read(output).model_size(), failure)
-
-
-def _spaced(examples: Examples, count: int) -> Examples:
-    """Return some rows at equal distances; rows may be sorted by their class."""
-    step = -(-len(examples) // count)
-    return Examples(examples.rows[::step], examples.labels[::step])
+    return float(score["value"] if isinstance(score, dict) else score)

@@ -85,18 +85,18 @@ def train(
             is begun that would take longer. Where that is not known, it takes as long as the
             slowest one did.
     """
-    planned = {trial.number: _planned(trials, trial, full) for trial in chosen}
+    planned = {trial.number: _Planned.of(trials, trial, full) for trial in chosen}
     if trials.width > 1:  # in parallel; those that fail say so below
         first = [planned[trial.number].effort for trial in chosen[:count]]
         pairs = zip(chosen, first, strict=False)
         trials.objective.make([trials.steps(trials.candidate(t), effort) for t, effort in pairs])
     finalists: list[Finalist] = []
-    longest = 0.0
+    longest, answered = 0.0, 0
     for number, trial in enumerate(chosen, start=1):
         if len(finalists) == count:
             break
-        effort, seconds = planned[trial.number]
-        begun = time.monotonic()
+        effort, begun = planned[trial.number].effort, time.monotonic()
+        seconds = planned[trial.number].seconds(full, answered)
         if finalists and begun + (seconds or longest) > end:
             continue
         candidate = trials.candidate(trial)
@@ -116,30 +116,37 @@ def train(
         if tried:
             finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
         longest = max(longest, time.monotonic() - begun)
+        answered = max(answered, effort.unlabeled, effort.unlabeled_tuning)
     if len(finalists) < min(count, len(chosen)):
         console.note(f"{len(finalists)} finalists; the others failed or would take too long")
     return finalists
 
 
 class _Planned(NamedTuple):
-    """How a finalist is to be trained, and how many seconds that may take."""
+    """How a finalist is to be trained, by what its training at a rung took."""
 
     effort: Effort
-    seconds: float
+    short: ShortTraining | None
+    student: str
+    is_cut: bool
 
+    @classmethod
+    def of(cls, trials: Trials, trial: FrozenTrial, full: FullTraining) -> _Planned:
+        """Return how the candidate of a trial is to be trained."""
+        candidate, number = trials.candidate(trial), best_rung(trial)
+        rung, seconds = trials.rungs[number], seconds_of(trial)[number]
+        student = candidate.student.name if candidate.student else ""
+        is_cut = bool(candidate.structural)
+        epochs = (rung.student_epochs or 0) * bool(student) + rung.epochs * is_cut
+        short = None
+        if seconds is not None and epochs:
+            unlabeled = rung.unlabeled if full.rows_a_second else 0
+            short = ShortTraining(seconds, epochs, full.labeled + unlabeled, unlabeled)
+        return cls(full.effort(short, student, is_cut), short, student, is_cut)
 
-def _planned(trials: Trials, trial: FrozenTrial, full: FullTraining) -> _Planned:
-    """Return how a finalist is trained, by what its training at a rung took."""
-    candidate, number = trials.candidate(trial), best_rung(trial)
-    rung, seconds = trials.rungs[number], seconds_of(trial)[number]
-    student = candidate.student.name if candidate.student else ""
-    epochs = rung.student_epochs if student else rung.epochs if candidate.structural else 0
-    short = None
-    if seconds is not None and epochs:
-        unlabeled = rung.unlabeled if student and full.rows_a_second else 0
-        short = ShortTraining(seconds, epochs, full.labeled + unlabeled, unlabeled)
-    effort = full.effort(short, student)
-    return _Planned(effort, full.seconds_of(short, effort, student))
+    def seconds(self, full: FullTraining, answered: int) -> float:
+        """Estimate how long that takes; see `FullTraining.seconds_of`."""
+        return full.seconds_of(self.short, self.effort, self.student, self.is_cut, answered)
 
 
 def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:
@@ -147,10 +154,9 @@ def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path)
     (model,) = objective.make([steps])
     if isinstance(model, Failure):
         raise GateError(f"{words}: {model.message}", "parity")
-    scored = objective.export(model, folder, len(objective.data.validation))
-    if scored.failure:
-        raise GateError(f"{words}: {scored.failure}", "parity")
-    measured = objective.compared(scored, 0.0)
+    measured = objective.measure_finalist(model, folder)
+    if measured.failure:
+        raise GateError(f"{words}: {measured.failure}", "parity")
     return Finalist(words, steps, model, folder, measured)
 
 

@@ -12,9 +12,9 @@ from bmc.inference.run import outputs_on_rows
 from bmc.model import Model
 from bmc.search.chain import Effort
 
-_ROWS = (150_000, 100_000, 30_000, 10_000)
+_ROWS = (150_000, 100_000, 70_000, 50_000, 30_000, 20_000, 10_000)
 """Numbers of unlabeled rows, the most first."""
-_SHARE = 0.5  # of the time of all finalists, for one: many candidates take less than they may
+_SHARE = 0.5  # of the finalists' time without the teacher's, for one: many take less than they may
 _BATCH = 32
 _TIMED = 128  # rows that are answered to find out how fast the model answers
 
@@ -25,7 +25,7 @@ class ShortTraining:
 
     Args:
         seconds: how long its steps took; most often the teacher's answers were kept before.
-        epochs: epochs of the training, at least 1.
+        epochs: epochs of the training, at least 1; of a student that was cut, those of both.
         rows: rows that it learned from, labeled and unlabeled.
         unlabeled: the unlabeled ones of them.
     """
@@ -43,7 +43,7 @@ class FullTraining:
     Args:
         epochs: epochs of fine-tuning.
         labeled: training rows of the data.
-        seconds: time of all finalists together.
+        seconds: time of all finalists together, and of the model's answers, which they share.
         rows_a_second: rows that the model, which teaches, answers in a second; 0 where there are no
             unlabeled rows to answer.
     """
@@ -53,35 +53,64 @@ class FullTraining:
     seconds: float
     rows_a_second: float = 0.0
 
-    def effort(self, short: ShortTraining | None, student: str) -> Effort:
+    def effort(self, short: ShortTraining | None, student: str, is_cut: bool) -> Effort:
         """Return how a finalist is trained, the same whenever it is asked.
 
         Args:
             short: what its training took at a rung; None where it was not trained, and where that
                 is not known: it learns from no unlabeled rows then.
             student: name of the student that is distilled first; "" where there is none.
+            is_cut: whether its structure, or that of the student, is changed.
         """
-        if student:
-            return Effort(self.epochs, None, self._rows(short, recipe_epochs(student)))
-        return Effort(self.epochs, None, 0, self._rows(short, self.epochs))
+        rows = self._rows(short, self._epochs(student, is_cut))
+        if student and is_cut:  # what is cut away later need not be trained for long
+            return Effort(self.epochs, 1, rows, rows)
+        return Effort(self.epochs, None, rows if student else 0, 0 if student else rows)
 
-    def seconds_of(self, short: ShortTraining | None, effort: Effort, student: str) -> float:
-        """Estimate how long a finalist's training takes; 0 where nothing is known."""
-        epochs = recipe_epochs(student) if student else effort.epochs
-        rows = effort.unlabeled or effort.unlabeled_tuning
-        return 0.0 if short is None else self._estimate(short, epochs, rows)
+    def seconds_of(
+        self,
+        short: ShortTraining | None,
+        effort: Effort,
+        student: str,
+        is_cut: bool,
+        answered: int,
+    ) -> float:
+        """Estimate how long a finalist's training takes; 0 where nothing is known.
+
+        Args:
+            short: what its training took at a rung.
+            effort: how it is trained.
+            student: name of its student; "" where there is none.
+            is_cut: whether its structure, or that of the student, is changed.
+            answered: unlabeled rows that the model has answered for an earlier finalist.
+        """
+        if short is None:
+            return 0.0
+        rows = max(effort.unlabeled, effort.unlabeled_tuning)
+        training = self._training(short, self._epochs(student, is_cut), rows)
+        return self._answering(max(rows - answered, 0)) + training
+
+    def _epochs(self, student: str, is_cut: bool) -> int:
+        if not student:
+            return self.epochs
+        return 1 + self.epochs if is_cut else recipe_epochs(student)
 
     def _rows(self, short: ShortTraining | None, epochs: int) -> int:
         if short is None or not self.rows_a_second:
             return 0
-        allowed = _SHARE * self.seconds
-        fitting = (rows for rows in _ROWS if self._estimate(short, epochs, rows) <= allowed)
+        fitting = (
+            rows
+            for rows in _ROWS
+            if self._answering(rows) + self._training(short, epochs, rows) / _SHARE <= self.seconds
+        )
         return max(next(fitting, 0), short.unlabeled)
 
-    def _estimate(self, short: ShortTraining, epochs: int, unlabeled: int) -> float:
-        answers = unlabeled / self.rows_a_second if self.rows_a_second else 0.0
+    def _answering(self, rows: int) -> float:
+        return rows / self.rows_a_second if self.rows_a_second else 0.0
+
+    def _training(self, short: ShortTraining, epochs: int, unlabeled: int) -> float:
         for_a_row = short.seconds / (short.epochs * short.rows)  # in each epoch
-        return answers + for_a_row * epochs * (self.labeled + unlabeled)
+        return for_a_row * epochs * (self.labeled + unlabeled)
 
 
 def rows_a_second(model: Model, data: Dataset) -> float:

@@ -18,25 +18,26 @@ from bmc.search.chain import Effort
 
 FACTOR = 2
 """One in so many candidates of a rung reaches the next."""
-_SLACK = 0.1  # share of a limit; a latency may be measured a little higher than it is
-_COSTS = ("size", "latency")
+_SLACK = 0.1  # share of the latency's limit: it may be measured a little higher than it is
 _ROWS = (0, 10_000, 30_000)
 
 
-def efforts_of(model: Model) -> tuple[Effort, ...]:
+def efforts_of(model: Model, validation_rows: int | None) -> tuple[Effort, ...]:
     """Return how long candidates are trained at each rung.
 
     Lengths are shares of the training of the model itself: none, an eighth and a half.
 
     Args:
         model: the model that is compressed.
+        validation_rows: validation rows that are scored, at most; None for all.
     """
     full = full_epochs(model)
     eighth, half = max(1, full // 8), max(1, full // 2)
     rungs = [
-        Effort(0, eighth, _ROWS[0]),
-        Effort(eighth, eighth, _ROWS[1]),
-        Effort(half, half, _ROWS[2]),
+        Effort(epochs, student_epochs, rows, rows, validation_rows)
+        for epochs, student_epochs, rows in zip(
+            (0, eighth, half), (eighth, eighth, half), _ROWS, strict=True
+        )
     ]
     if eighth == half:  # a short training has no room for a rung between
         del rungs[2]
@@ -75,7 +76,9 @@ def is_promoted(
 
 def is_affordable(measured: Measured, limits: Limits) -> bool:
     """Tell whether a candidate's size and latency, which training does not change, are in reach."""
-    return limits.excess(measured, _COSTS) <= _SLACK
+    return (
+        not limits.excess(measured, ("size",)) and limits.excess(measured, ("latency",)) <= _SLACK
+    )
 
 
 def beats(one: Measured, other: Measured, objectives: Sequence[str]) -> bool:

@@ -6,15 +6,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bmc import writing
-from bmc.data import Dataset
+from bmc import artifact, writing
+from bmc.data import Dataset, with_fewer_validation_rows
 from bmc.errors import BmcError
 from bmc.recipes.plan import Step
 from bmc.recipes.runners import Runner
 from bmc.recipes.store import StepStore
-from bmc.search import making, timing
+from bmc.search import exporting, making, timing
 from bmc.search.budgets import Measured
-from bmc.search.exporting import Scored, export_and_score
+from bmc.search.exporting import Scored
 
 FAILURES = (
     *(BmcError, RuntimeError, ValueError, TypeError, LookupError, AttributeError),
@@ -22,8 +22,10 @@ FAILURES = (
 )
 """What a technique that does not fit a model raises: its candidate fails, the search goes on."""
 _BASELINE, _TRIAL = "baseline", "trial"
-_COMPARED = 512
-"""Validation rows of a trial that PyTorch computes, too: it is slow, and finalists compare all."""
+_SCORED = 1024
+"""Validation rows by which a trial is scored; finalists are scored by all."""
+_COMPARED, _COMPARED_AT_END = 512, 2048
+"""Rows of a trial and of a finalist that PyTorch computes, too; the last export compares all."""
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Objective:
     store: StepStore
     runner: Runner
     _score: float = 0.0
+    _trial_score: float = 0.0
     _latencies: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -61,8 +64,11 @@ class Objective:
         Args:
             latency: its latency when the search began; None where it begins now.
         """
-        scored = self.export(self.model, self.baseline, len(self.data.validation))
-        self._score = scored.score
+        scored = self._export(self.model, self.data, self.baseline, _COMPARED)
+        self._score = self._trial_score = scored.score
+        if self.validation_rows is not None:
+            validation, model = self._data_of_trials.validation, artifact.load(self.model)
+            self._trial_score = exporting.score_of(self.baseline, model, validation)
         if latency is None:
             measured = timing.milliseconds([self.baseline], self.threads, timing.TRIAL)
             latency = measured[self.baseline]
@@ -73,6 +79,11 @@ class Objective:
     def score(self) -> float:
         """The validation score of the uncompressed model's bundle."""
         return self._score
+
+    @property
+    def validation_rows(self) -> int | None:
+        """Validation rows by which a trial is scored; None where that is all of them."""
+        return None if len(self.data.validation) <= _SCORED else _SCORED
 
     def make(self, candidates: Sequence[Sequence[Step]]) -> list[making.Made]:
         """Run the steps of candidates that were not run before; see `making.make_all`."""
@@ -91,23 +102,24 @@ class Objective:
         """
         bundle = self.folder / f"{_TRIAL}-{self.target}"
         try:
-            scored = self.export(model, bundle, _COMPARED)
+            scored = self._export(model, self._data_of_trials, bundle, _COMPARED)
             if structure not in self._latencies:
                 both = timing.milliseconds([self.baseline, bundle], self.threads, timing.TRIAL)
                 ratio = both[bundle] / both[self.baseline]
                 self._latencies[structure] = ratio * self._latencies[_BASELINE]
         finally:
             writing.remove(bundle)
-        return self.compared(scored, self._latencies[structure])
+        return _compared(self._trial_score, scored, self._latencies[structure])
 
-    def export(self, model: Path, output: Path, compared: int) -> Scored:
-        """Export a model, and score its bundle on the validation rows; see `export_and_score`."""
-        return export_and_score(model, self.data, self.target, output, compared)
+    def measure_finalist(self, model: Path, bundle: Path) -> Measured:
+        """Export a finalist; return what it loses by all validation rows, without its latency.
 
-    def compared(self, scored: Scored, latency: float) -> Measured:
-        """Return what a bundle loses and costs, in comparison with the uncompressed model's."""
-        lost = round(100 * (self._score - scored.score), 6)
-        return Measured(lost, scored.bytes, latency, scored.failure)
+        Args:
+            model: its model directory.
+            bundle: folder to write its bundle to.
+        """
+        scored = self._export(model, self.data, bundle, _COMPARED_AT_END)
+        return _compared(self._score, scored, 0.0)
 
     def keys(self, steps: Sequence[Step]) -> list[str]:
         """Return the keys of a candidate's steps."""
@@ -123,3 +135,15 @@ class Objective:
         """Remove the results of all steps but some; they take as much space as their models."""
         for key in set(self.store.keys()) - set(kept):
             self.store.remove(key)
+
+    @property
+    def _data_of_trials(self) -> Dataset:
+        return with_fewer_validation_rows(self.data, self.validation_rows)
+
+    def _export(self, model: Path, data: Dataset, output: Path, compared: int) -> Scored:
+        return exporting.export_and_score(model, data, self.target, output, compared)
+
+
+def _compared(score: float, scored: Scored, latency: float) -> Measured:
+    """Return what a bundle loses and costs, in comparison with the uncompressed model's score."""
+    return Measured(round(100 * (score - scored.score), 6), scored.bytes, latency, scored.failure)

@@ -84,6 +84,14 @@ class Candidate:
         ends = (self.student,), self.structural, (self.quantization,)
         return tuple(part for group in ends for part in group if part is not None)
 
+    def without_last(self) -> Candidate:
+        """Return the candidate without the last thing that is done; at least one is done."""
+        if self.quantization is not None:
+            return replace(self, quantization=None)
+        if self.structural:
+            return replace(self, structural=self.structural[:-1])
+        return replace(self, student=None)
+
     def shown(self) -> str:
         """Write the candidate for people: "tiny, structured(ratio=0.4), static"."""
         return ", ".join(_shown(part) for part in self.parts) or "the model as it is"
@@ -121,23 +129,54 @@ class Space:
             quantization = self._with_layers_in_float(quantization, chooser)
         return Candidate(student, tuple(structural.values()), quantization)
 
-    def starts(self, bits_may_do: bool = True) -> list[dict[str, Any]]:
-        """Return the parameters that are tried first: students and techniques in turn, then pairs.
+    def singles(self) -> list[dict[str, Any]]:
+        """Return the parameters of each student, and of each technique that changes the structure.
 
-        Settings of techniques, which are missing, are drawn.
-
-        Args:
-            bits_may_do: whether fewer bits alone may meet the limits; they come last otherwise.
+        They come in turn. Settings of techniques, which are missing, are drawn.
         """
         none = {"start": ITSELF, "first": NONE, "quantize": NONE}
         taught = [{**none, "start": _key(option)} for option in self.students]
         cut = [{**none, "first": _key(option), "second": NONE} for option in self.structural]
-        alone = [{**none, "quantize": _key(option)} for option in self.quantizations]
-        last = {"quantize": _key(self.quantizations[0])} if self.quantizations else {}
-        both = [{**start, **last} for start in _in_turn(taught, cut)] if last else []
-        if not bits_may_do:
-            return _in_turn(taught, both, cut) + alone
-        return _in_turn(alone, taught, cut, both)
+        return [entry for pair in zip_longest(taught, cut) for entry in pair if entry is not None]
+
+    def quantized(self, candidate: Candidate) -> list[dict[str, Any]]:
+        """Return the parameters of a candidate with each technique that quantizes.
+
+        Args:
+            candidate: what is done before; the settings of the techniques are drawn.
+        """
+        params = self.params_of(candidate)
+        return [{**params, "quantize": _key(option)} for option in self.quantizations]
+
+    def params_of(self, candidate: Candidate) -> dict[str, Any]:
+        """Return the parameters of which `draw` makes a candidate."""
+        chosen = [candidate.student, *candidate.structural, candidate.quantization]
+        names = ("start", *_SLOTS[: len(candidate.structural)], "quantize")
+        params: dict[str, Any] = {"start": ITSELF, "quantize": NONE}
+        for slot in _SLOTS[len(candidate.structural) :][:1]:
+            params[slot] = NONE
+        for name, part in zip(names, chosen, strict=True):
+            if part is not None:
+                params[name] = _key(part)
+                params |= self._settings_of(part)
+        if candidate.quantization is not None and candidate.student is None:
+            params |= self._group_in_float(candidate.quantization)
+        return params
+
+    def _settings_of(self, part: Chosen) -> dict[str, Any]:
+        option = self.option_of(part)
+        return {f"{_key(part)}.{name}": part.settings[name] for name in option.ranges}
+
+    def _group_in_float(self, part: Chosen) -> dict[str, Any]:
+        if not (self.option_of(part).in_float and self.in_float):
+            return {}
+        layers = tuple(part.settings.get("in_float", ()))
+        return {"in_float": next((g for g, of in self.in_float.items() if of == layers), NONE)}
+
+    def option_of(self, part: Chosen) -> Option:
+        """Return the option of which a part was drawn."""
+        options = (*self.students, *self.structural, *self.quantizations)
+        return next(option for option in options if _key(option) == _key(part))
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to try."""
@@ -181,13 +220,7 @@ class Space:
         return replace(chosen, settings={**chosen.settings, "in_float": self.in_float[group]})
 
 
-def _in_turn(*lists: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first entry of each list, then the second of each, and so on."""
-    rows = zip_longest(*lists)
-    return [entry for row in rows for entry in row if entry is not None]
-
-
-def _key(option: Option) -> str:
+def _key(option: Option | Chosen) -> str:
     return option.name if option.verb in ("quantize", "distill") else f"{option.verb}/{option.name}"
 
 

@@ -80,11 +80,15 @@ class Study:
             )
             self._check(identity, is_file)
 
-    def begin(self, starts: Sequence[Mapping[str, Any]]) -> None:
-        """Queue the first candidates that are not in the study yet: a kill may leave some out."""
+    def queue(self, params: Mapping[str, Any]) -> None:
+        """Queue a candidate, which `ask` returns next; parameters that are missing are drawn."""
         with self._errors():
-            for params in starts:
-                self._study.enqueue_trial(dict(params), skip_if_exists=True)
+            self._study.enqueue_trial(dict(params))
+
+    def queued(self) -> list[dict[str, Any]]:
+        """Return the parameters of all candidates that were ever queued, finished or not."""
+        with self._errors():
+            return [fixed_of(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def ask(self) -> Trial:
         """Return the next trial.

@@ -14,9 +14,11 @@ from bmc.recipes.plan import Step
 from bmc.recipes.runners import Failure
 from bmc.search.budgets import Limits, Measured, shown
 from bmc.search.chain import Effort, Origin, steps_of
+from bmc.search.combining import Tried
 from bmc.search.halving import is_promoted
 from bmc.search.making import Made
 from bmc.search.objective import FAILURES, Objective
+from bmc.search.proposing import next_params
 from bmc.search.space import Candidate, Space
 from bmc.search.study import RUNGS, SECONDS, SHOWN, Replay, Study
 
@@ -61,14 +63,13 @@ class Trials:
             seconds: time for trials, those of earlier calls included.
             count: number of trials, those of earlier calls included; None for no limit.
         """
-        self.study.begin(self.space.starts(self.limits.may_be_met_by_bits(self.base)))
         repeated = 0
         while self.study.seconds < seconds and repeated < _REPEATED:
             left = self.width if count is None else count - len(self.study.trials())
             if left < 1:
                 return
             started = time.monotonic()
-            trials = [self.study.ask() for _ in range(min(self.width, left))]
+            trials = [self._ask() for _ in range(min(self.width, left))]
             repeated = 0 if self._run_some(trials) else repeated + len(trials)
             self.study.spend(time.monotonic() - started)
             self.objective.forget(self._keys_to_keep())
@@ -80,6 +81,18 @@ class Trials:
     def steps(self, candidate: Candidate, effort: Effort) -> tuple[Step, ...]:
         """Return the steps of a candidate."""
         return steps_of(candidate, self.origin, effort, self.seed)
+
+    def _ask(self) -> Trial:
+        """Return the next trial: queued before, a part alone, a combination, or Optuna's own."""
+        if not self.study.waiting():
+            known = {str(trial.user_attrs.get(SHOWN)) for trial in self.study.trials()}
+            params = next_params(
+                *(self.space, self._tried(), self.study.queued(), known),
+                *(len(self.study.trials()), self.base, self.limits, self.goal),
+            )
+            if params is not None:
+                self.study.queue(params)
+        return self.study.ask()
 
     def _run_some(self, trials: Sequence[Trial]) -> bool:
         """Run trials; return whether a candidate of them is new."""
@@ -161,6 +174,12 @@ class Trials:
         self.study.note(mine.trial, SECONDS, mine.seconds)
         values = [best.of(name) for name in self.objectives]
         self.study.tell(mine.trial, values, self.limits.constraints(best))
+
+    def _tried(self) -> list[Tried]:
+        return [
+            Tried(self.candidate(trial), best_of(trial), best_rung(trial) > 0)
+            for trial in self.study.complete()
+        ]
 
     def _all_rungs(self) -> list[list[Measured]]:
         return [rungs_of(trial) for trial in self.study.complete()]

@@ -15,7 +15,7 @@ from bmc.compress.distill.logits import Logits
 from bmc.compress.distill.vectors import Vectors, check_widths
 from bmc.contracts.tasks import EMBEDDING
 from bmc.contracts.techniques import technique
-from bmc.data import Dataset
+from bmc.data import Dataset, with_fewer_validation_rows
 from bmc.errors import GateError, UsageError
 from bmc.inference.form import is_quantized
 from bmc.inference.quantized_form import stored_bytes
@@ -121,6 +121,7 @@ def compress(
     made = transfer.new_rows_of(tuning, data, given.rows, taught_by)
     del taught_by
     unlabeled = joined(given.rows, made.rows)
+    data = with_fewer_validation_rows(data, tuning.validation_rows)
     checkpoints = workspace.checkpoints_of(output)
 
     def work_of(run: str) -> Work:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bmc import artifact, console, workspace
 from bmc.contracts.tasks import EMBEDDING
-from bmc.data import Dataset, with_reference
+from bmc.data import Dataset, with_fewer_validation_rows, with_reference
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training import collective
 from bmc.training.augment import check_kind
@@ -108,10 +108,14 @@ def distill(
         check_models(model, str(first_teacher.folder), teacher_model)
     del teacher_model  # the step loads the teacher again, and frees it before training
     checkpoints = workspace.checkpoints_of(output)
-    parts = f"{students.identity(chosen, model)} {first_teacher.sha256} {data.fingerprint}"
+    parts = (
+        f"{students.identity(chosen, model)} {first_teacher.sha256} {data.fingerprint} "
+        f"{settings.validation_rows}"
+    )
     start = hashlib.sha256(parts.encode()).hexdigest()
     steps = with_preparation(steps, settings, training, start)
     unlabeled_record = transfer.record(reference, unlabeled, settings, made)
+    data = with_fewer_validation_rows(data, settings.validation_rows)
     work = work_for(
         data,
         readable.unlabeled,

@@ -68,6 +68,8 @@ class Tuning:
             neighbors in the teacher's word embedding), swap (exchanges words), drop (deletes them).
         max_drop: points of the validation score that may be lost; if more is lost, the exit code is
             1 and the model is kept as NAME.failed.
+        validation_rows: validation rows that are scored, at equal distances; the default is all of
+            them.
         precision: bf16, fp32, or auto: bf16 where the processor supports it.
         checkpoint_every: steps between two checkpoints.
         seed: random seed of batches, dropout and the technique.
@@ -88,6 +90,7 @@ class Tuning:
     augment_texts: int = 0
     text_edits: tuple[str, ...] = field(default=(NEIGHBORS,), metadata=about(_EDITS))
     max_drop: float | None = None
+    validation_rows: int | None = None
     precision: str | None = field(default=None, metadata=about(PRECISION))
     checkpoint_every: int | None = None
     seed: int = 0
@@ -99,6 +102,7 @@ class Tuning:
             raise SettingError(f"epochs is {self.epochs}; it must be 0 or more")
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise SettingError(f"max drop is {self.max_drop}; it is in points, 0 to 100")
+        _check_validation_rows(self.validation_rows)
         _check_new_texts(self.augment_texts, self.text_edits)
         if self.augment_texts and not self.has_teacher:
             raise UsageError(
@@ -217,6 +221,8 @@ class Distillation:
             to zero. The default is the student's recipe, 1e-3 for tiny.
         batch_size: rows per step. The default is the student's recipe, 128 for tiny.
         accumulate: parts in which the rows of a step are computed one after another: less memory.
+        validation_rows: validation rows that are scored, at equal distances; the default is all of
+            them.
         precision: auto is bf16 where the processor supports it.
         checkpoint_every: steps between two checkpoints.
         seed: random seed of new weights, batches and dropout.
@@ -258,6 +264,7 @@ class Distillation:
     learning_rate: float | None = None
     batch_size: int | None = None
     accumulate: int | None = None
+    validation_rows: int | None = None
     precision: str = field(default="auto", metadata=about(PRECISION))
     checkpoint_every: int = 200
     seed: int = 0
@@ -267,6 +274,7 @@ class Distillation:
         check_choices(self)
         if self.pretrain < 0:
             raise SettingError(f"pretrain is {self.pretrain}; it is a number of epochs, 0 or more")
+        _check_validation_rows(self.validation_rows)
         _check_new_texts(self.augment_texts, self.text_edits)
         self.weights()
         self.training(TrainingSettings())
@@ -319,3 +327,8 @@ def _check_new_texts(count: int, edits: tuple[str, ...]) -> None:
         raise SettingError(f"augment texts is {count}; it must lie in 0..{_MOST_NEW_TEXTS}")
     if count and not edits:
         raise SettingError(f"text edits is empty; name one of {', '.join(TEXT_EDITS)}")
+
+
+def _check_validation_rows(count: int | None) -> None:
+    if count is not None and count < 1:
+        raise SettingError(f"validation rows is {count}; at least 1 is scored")

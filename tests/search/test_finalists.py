@@ -15,7 +15,6 @@ from bmc.choices import Between
 from bmc.recipes.plan import Step
 from bmc.search.budgets import Limits, Measured
 from bmc.search.chain import Effort
-from bmc.search.exporting import Scored
 from bmc.search.finalists import choose, train
 from bmc.search.full_training import FullTraining
 from bmc.search.objective import Objective
@@ -53,7 +52,7 @@ def test_finalists_learn_from_the_rows_that_fit_and_what_takes_too_long_makes_ro
     seconds_of_ratio = {0.3: 60.0, 0.5: 6_000.0, 0.7: 60.0}
     for ratio, seconds in seconds_of_ratio.items():
         fixed = {"first": "prune/unstructured", "second": "none"}
-        trials.study.begin([{**fixed, "prune/unstructured.ratio": ratio}])
+        trials.study.queue({**fixed, "prune/unstructured.ratio": ratio})
         trial = trials.study.ask()
         trials.study.note(trial, SHOWN, trials.space.draw(trial).shown())
         measured = [asdict(Measured(drop, 1000, 1.0)) for drop in (30.0, 9.0)]
@@ -68,10 +67,10 @@ def test_finalists_learn_from_the_rows_that_fit_and_what_takes_too_long_makes_ro
         return [digits_model for _ in candidates]
 
     monkeypatch.setattr(Objective, "make", make)
-    monkeypatch.setattr(Objective, "export", lambda *_: Scored(0.9, 1000, ""))
+    monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(9.0, 1000, 0.0))
     full = FullTraining(epochs=4, labeled=6_000, seconds=1_600, rows_a_second=100)
     chosen = trials.study.complete()
     finalists = train(trials, chosen, 3, full, time.monotonic() + 1_000)
     assert len(finalists) == 2, "4 epochs of 6,000 seconds each are left out"
-    assert made[0.3] == made[0.7] == 10_000
+    assert made[0.3] == made[0.7] == 30_000
     assert (0.5 in made) is (width == 2), "several are trained in parallel, whatever they take"

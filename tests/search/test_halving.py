@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bmc import artifact
 from bmc.search.budgets import Limits, Measured
-from bmc.search.halving import beats, efforts_of, full_epochs, is_promoted
+from bmc.search.halving import beats, efforts_of, full_epochs, is_affordable, is_promoted
 
 LIMITS = Limits(1.0, None, 1.0)
 BOTH = ("drop", "latency")
@@ -34,6 +34,13 @@ def test_half_of_a_rung_is_promoted() -> None:
     assert is_promoted(measured(25.0, 0.4), rung, LIMITS, BOTH)  # faster than all of them
 
 
+def test_a_latency_a_little_above_its_limit_may_be_a_measuring_error_and_a_size_is_none() -> None:
+    limits = Limits(None, 1_000, 1.0)
+    assert is_affordable(Measured(0.0, 1_000, 1.05), limits)
+    assert not is_affordable(Measured(0.0, 1_000, 1.15), limits)
+    assert not is_affordable(Measured(0.0, 1_001, 1.0), limits)
+
+
 def test_equal_candidates_do_not_beat_each_other() -> None:
     assert not beats(measured(1.0, 1.0), measured(1.0, 1.0), BOTH)
     assert beats(measured(1.0, 0.9), measured(1.0, 1.0), BOTH)
@@ -42,7 +49,9 @@ def test_equal_candidates_do_not_beat_each_other() -> None:
 
 def test_lengths_are_shares_of_the_models_own_training(digits_model: Path) -> None:
     model = artifact.load(digits_model)
-    assert [rung.epochs for rung in efforts_of(model)] == [0, 2, 8]
+    assert [rung.epochs for rung in efforts_of(model, None)] == [0, 2, 8]
     assert full_epochs(model) == 16
-    short = efforts_of(replace(model, origin={"settings": {"epochs": 1}}))
+    short = efforts_of(replace(model, origin={"settings": {"epochs": 1}}), None)
     assert [rung.epochs for rung in short] == [0, 1]
+    few = efforts_of(model, 1_000)
+    assert {rung.validation_rows for rung in few} == {1_000}

@@ -44,6 +44,16 @@ class Fixed:
         return value
 
 
+class Exact(Fixed):
+    """Draws what a table says; what it does not name is an error."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return float(self.values[name])
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self.values[name]
+
+
 def test_the_slots_give_the_order_of_the_techniques() -> None:
     drawn = SPACE.draw(Fixed(first="share/cluster", second="prune/structured", quantize="static"))
     assert drawn.shown() == "cluster(values=4), structured(ratio=0.5), static"
@@ -72,23 +82,39 @@ def test_weights_have_the_bits_that_this_processor_computes_exactly(
     assert bits == dict.fromkeys(bits, 7 if saturates else None)
 
 
-def test_every_option_is_tried_once_at_the_start_and_pairs_follow() -> None:
-    starts = [SPACE.draw(Fixed(**start)).shown() for start in SPACE.starts()]
-    assert starts[:2] == ["static", "tiny"]
-    assert {"structured(ratio=0.5)", "cluster(values=4)", "tiny, static"} <= set(starts)
+def test_each_part_alone_has_the_parameters_of_a_candidate_with_it_and_nothing_else() -> None:
+    drawn = [SPACE.draw(Fixed(**params)).shown() for params in SPACE.singles()]
+    assert drawn == ["tiny", "structured(ratio=0.5)", "cluster(values=4)"]
+    cut = SPACE.singles()[1:]
+    assert all(params["second"] == "none" for params in cut)  # one that is missing is drawn
 
 
-def test_fewer_bits_alone_come_last_where_they_cannot_meet_the_limits() -> None:
-    starts = [SPACE.draw(Fixed(**start)).shown() for start in SPACE.starts(bits_may_do=False)]
-    assert starts[:2] == ["tiny", "tiny, static"]
-    assert starts[-1] == "static"
-    assert sorted(starts) == sorted(SPACE.draw(Fixed(**each)).shown() for each in SPACE.starts())
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"start": "tiny", "quantize": "static"},
+        {"first": "prune/structured", "second": "share/cluster", "quantize": "static"},
+        {"first": "share/cluster", "prune/structured.ratio": 0.3},
+    ],
+)
+def test_a_candidate_is_drawn_again_from_its_parameters(params: dict[str, Any]) -> None:
+    candidate = SPACE.draw(Fixed(**params))
+    assert SPACE.draw(Exact(**SPACE.params_of(candidate))) == candidate
 
 
-def test_a_technique_is_first_tried_without_a_second_one() -> None:
-    firsts = [start for start in SPACE.starts() if start["first"] != "none"]
-    assert firsts
-    assert all(start["second"] == "none" for start in firsts)  # one that is missing is drawn
+def test_a_candidate_without_its_last_part_is_what_was_there_before() -> None:
+    drawn = SPACE.draw(Fixed(start="tiny", first="prune/structured", quantize="static"))
+    words = [drawn.shown()]
+    while drawn.parts:
+        drawn = drawn.without_last()
+        words.append(drawn.shown())
+    assert words == [
+        "tiny, structured(ratio=0.5), static",
+        "tiny, structured(ratio=0.5)",
+        "tiny",
+        "the model as it is",
+    ]
 
 
 def test_only_the_last_structural_step_is_fine_tuned_and_the_model_teaches_it() -> None:
@@ -129,6 +155,10 @@ def test_fine_tuning_learns_from_unlabeled_rows_that_the_model_answers() -> None
     tuned = steps[0].settings
     assert (tuned["teacher"], tuned["transfer"]) == ("runs/base", "mine.txt")
     assert tuned["transfer_size"] == 10_000
+    assert "validation_rows" not in tuned
+    few = steps_of(drawn, texts, Effort(3, None, 0, 10_000, 500), 0)
+    assert [step.settings["validation_rows"] for step in few] == [500, 500]
+    call_of(few[0])
     for step in steps:
         call_of(step)
 

@@ -15,7 +15,7 @@ optuna = pytest.importorskip("optuna")
 from bmc.choices import Among, Between  # noqa: E402
 from bmc.errors import UsageError  # noqa: E402
 from bmc.search import study as studies  # noqa: E402
-from bmc.search.space import Option, Space  # noqa: E402
+from bmc.search.space import Candidate, Option, Space  # noqa: E402
 from bmc.search.study import Study  # noqa: E402
 
 SPACE = Space(
@@ -26,6 +26,7 @@ SPACE = Space(
     quantizations=(Option("quantize", "static"),),
 )
 IDENTITY = {"model": "abc", "target": "onnx"}
+PARTS = [*SPACE.quantized(Candidate(None, (), None)), *SPACE.singles()]
 
 
 def url(folder: Path) -> str:
@@ -36,10 +37,18 @@ def opened(folder: Path, seed: int = 0, **changed: Any) -> Study:
     return Study(url(folder), {**IDENTITY, **changed}, ("drop", "latency"), "tpe", seed)
 
 
+def queue_parts(study: Study) -> None:
+    """Queue each part of the space alone, those that were queued before left out."""
+    queued = study.queued()
+    for params in PARTS:
+        if params not in queued:
+            study.queue(params)
+
+
 def proposals(study: Study, count: int) -> list[str]:
     """Return the next candidates; each loses and takes what its words' length says."""
     words = []
-    study.begin(SPACE.starts())
+    queue_parts(study)
     for _ in range(count):
         trial = study.ask()
         drawn = SPACE.draw(trial).shown()
@@ -59,7 +68,7 @@ def test_the_same_seed_proposes_the_same_and_stopping_changes_nothing(tmp_path: 
 
 def test_a_candidate_that_cannot_be_made_is_hardly_proposed_again(tmp_path: Path) -> None:
     study = opened(tmp_path)
-    study.begin(SPACE.starts())
+    queue_parts(study)
     impossible = []
     for _ in range(40):
         trial = study.ask()
@@ -77,7 +86,7 @@ def test_a_candidate_that_cannot_be_made_is_hardly_proposed_again(tmp_path: Path
 def test_after_a_candidate_that_was_measured_before_others_are_tried(tmp_path: Path) -> None:
     """One candidate is better than all others, so a sampler alone proposes it again and again."""
     study = opened(tmp_path)
-    study.begin(SPACE.starts())
+    queue_parts(study)
     candidates = []
     for _ in range(40):
         trial = study.ask()
@@ -100,12 +109,12 @@ def test_optunas_front_has_only_trials_within_the_limits(tmp_path: Path) -> None
 
 def test_a_trial_that_a_killed_process_left_is_run_again(tmp_path: Path) -> None:
     study = opened(tmp_path)
-    study.begin(SPACE.starts())
+    queue_parts(study)
     left = SPACE.draw(study.ask()).shown()
     again = opened(tmp_path)
     assert len(again.trials()) == 1
     assert not again.complete()
-    words = [SPACE.draw(again.ask()).shown() for _ in range(len(SPACE.starts()))]
+    words = [SPACE.draw(again.ask()).shown() for _ in range(len(PARTS))]
     assert left in words
 
 
@@ -113,22 +122,25 @@ def test_a_candidate_in_which_the_process_is_killed_again_and_again_is_given_up(
     tmp_path: Path,
 ) -> None:
     study = opened(tmp_path)
-    study.begin(SPACE.starts()[:1])
+    study.queue(PARTS[0])
     words = []
     for _ in range(3):
         words.append(SPACE.draw(study.ask()).shown())
         study = opened(tmp_path)
-        study.begin(SPACE.starts()[:1])
     assert len(set(words)) == 1
     assert len(study.trials()) == 3
     assert not study.waiting()
 
 
-def test_first_candidates_that_a_kill_left_out_are_queued_by_the_next_call(tmp_path: Path) -> None:
-    opened(tmp_path).begin(SPACE.starts()[:2])
+def test_what_was_queued_is_known_after_it_ended(tmp_path: Path) -> None:
     study = opened(tmp_path)
-    study.begin(SPACE.starts())
-    assert study.waiting() == len(SPACE.starts())
+    study.queue(PARTS[0])
+    trial = study.ask()
+    SPACE.draw(trial)
+    study.tell(trial, [1.0, 1.0], {})
+    study.queue(PARTS[1])
+    assert opened(tmp_path).queued() == PARTS[:2]
+    assert study.waiting() == 1
 
 
 def test_two_commands_do_not_share_one_file(tmp_path: Path) -> None:
