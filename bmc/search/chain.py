@@ -22,8 +22,8 @@ class Effort:
     Args:
         epochs: epochs of fine-tuning after the last structural step; 0 for none.
         student_epochs: epochs of a student's training; None for those of its recipe.
-        unlabeled: unlabeled rows that a student learns from, at most.
-        unlabeled_tuning: unlabeled rows that fine-tuning learns from, at most.
+        unlabeled: unlabeled rows that a student learns from, at most, also when it is fine-tuned.
+        unlabeled_tuning: unlabeled rows that fine-tuning without a student learns from, at most.
         validation_rows: validation rows that are scored, at most; None for all.
     """
 
@@ -120,4 +120,5 @@ def _training(candidate: Candidate, part: Chosen, origin: Origin, effort: Effort
     if not effort.epochs or part is not candidate.structural[-1]:
         return {"epochs": 0}
     taught = {"epochs": effort.epochs, "teacher": origin.model}
-    return taught | _unlabeled(origin, effort.unlabeled_tuning)
+    rows = effort.unlabeled if candidate.student else effort.unlabeled_tuning
+    return taught | _unlabeled(origin, rows)

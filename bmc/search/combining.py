@@ -1,27 +1,33 @@
 """Combine what was measured: candidates of several parts that should cost what the limits allow.
 
-Each part of a candidate (a student, a technique, a quantization) has a known effect once it was
-measured: factors of latency and size, and points that it loses. Factors multiply and points add up,
-roughly; so the costs of a combination can be estimated before it is made. Samplers know nothing of
-that, and need many more trials to find parts that fit together.
+The effect of a part (a student, a technique, a quantization) is known once a candidate was measured
+with it, and without it: factors of latency and size, and points that it loses. Factors multiply and
+points add up, roughly; so the costs of a combination can be estimated before it is made. Samplers
+know nothing of that, and need many more trials to find parts that fit together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import NamedTuple
 
 from bmc.choices import Between
 from bmc.search.budgets import Limits, Measured
-from bmc.search.space import Candidate, Chosen, Space
+from bmc.search.space import Candidate, Chosen, Option, Space
+
+Names = tuple[str, ...]
+"""The parts of a candidate by their names, whatever their settings."""
 
 _RATIO = "ratio"
 """The setting of techniques that remove a share of something; costs fall in proportion to it."""
-_RATIOS = 8  # that are estimated from one that was measured
+_RATIOS = 8  # that are estimated from those that were measured
+_FARTHEST = 2.0  # an effect is not estimated for more than so many times a measured ratio
 _MOST_CUT = 0.05  # least factor of a cost: not everything can be removed
+_LEAST_DROP = 0.3  # points of a part that is trained: less cannot be told from 0 on few rows
 _WON_BACK = 3.0  # of what a technique loses before training, training leaves this fraction
+_MOST_SETTINGS = 3  # of a part that combinations are made of
 
 
 class Tried(NamedTuple):
@@ -29,13 +35,11 @@ class Tried(NamedTuple):
 
     Args:
         candidate: the candidate.
-        measured: what it loses and costs.
-        is_trained: whether it was trained after its structure was changed.
+        rungs: what it loses and costs at each rung; at least one.
     """
 
     candidate: Candidate
-    measured: Measured
-    is_trained: bool
+    rungs: Sequence[Measured]
 
 
 @dataclass(frozen=True)
@@ -47,78 +51,19 @@ class Effect:
         latency: factor of the latency.
         size: factor of the size.
         drop: points that it loses, 0 or more.
+        start: name of the student that it was measured with; "" for the model itself.
     """
 
     part: Chosen
     latency: float
     size: float
     drop: float
+    start: str = ""
 
 
-def effects_of(tried: Sequence[Tried], base: Measured) -> list[Effect]:
-    """Return the effect of each part that was measured with it, and without it.
-
-    Args:
-        tried: candidates that were measured.
-        base: what the uncompressed model takes.
-    """
-    measured = {each.candidate.shown(): each.measured for each in tried}
-    measured[Candidate(None, (), None).shown()] = base
-    effects = []
-    for candidate, with_it, is_trained in tried:
-        without = measured.get(candidate.without_last().shown()) if candidate.parts else None
-        if without is None:
-            continue
-        part = candidate.parts[-1]
-        is_cut = candidate.quantization is None and bool(candidate.structural)
-        drop = max(with_it.drop - without.drop, 0.0) / (
-            _WON_BACK if is_cut and not is_trained else 1.0
-        )
-        latency = with_it.milliseconds / without.milliseconds
-        effects.append(Effect(part, latency, with_it.bytes / without.bytes, drop))
-    return effects
-
-
-def combined(
-    space: Space, effects: Sequence[Effect], base: Measured, limits: Limits, goal: str
-) -> list[tuple[Candidate, Measured]]:
-    """Return combinations of parts whose estimated costs are within the limits, the best first.
-
-    Those that should lose no more than is allowed come first, in the order of the goal; then those
-    that should lose least.
-
-    Args:
-        space: what is chosen from.
-        effects: what parts do.
-        base: what the uncompressed model takes.
-        limits: the budgets.
-        goal: what is minimized: "drop", "size" or "latency".
-    """
-    estimates = ((parts, _estimate(parts, base)) for parts in _combinations(space, effects))
-    fitting = [
-        (_candidate(parts), estimated)
-        for parts, estimated in estimates
-        if not limits.excess(estimated, ("size", "latency"))
-    ]
-    return sorted(
-        fitting, key=lambda each: (limits.excess(each[1]), each[1].of(goal), each[0].shown())
-    )
-
-
-def next_of(
-    ranked: Sequence[tuple[Candidate, Measured]],
-    known: Collection[str],
-    begun: Mapping[str, int],
-) -> Candidate | None:
-    """Return the best combination that is new; students, and the model itself, take turns.
-
-    Args:
-        ranked: combinations, the best first.
-        known: candidates that were tried, in words.
-        begun: how many combinations were tried of each student, by its name; "" is the model.
-    """
-    new = [candidate for candidate, _ in ranked if candidate.shown() not in known]
-    return min(new, key=lambda candidate: begun.get(start_of(candidate), 0), default=None)
+def names_of(candidate: Candidate) -> Names:
+    """Return the names of a candidate's parts, in order."""
+    return tuple(f"{part.verb}/{part.name}" for part in candidate.parts)
 
 
 def start_of(candidate: Candidate) -> str:
@@ -126,42 +71,157 @@ def start_of(candidate: Candidate) -> str:
     return candidate.student.name if candidate.student else ""
 
 
+def effects_of(tried: Sequence[Tried], base: Measured) -> list[Effect]:
+    """Return the effect of each part that was measured with it, and without it.
+
+    Losses are compared at the highest rung that both candidates reached, students with the model at
+    the first rung, which all of them reach. A bundle that differs from PyTorch where the one
+    without the part does not has no effect.
+
+    Args:
+        tried: candidates that were measured.
+        base: what the uncompressed model takes.
+    """
+    rungs_of = {each.candidate.shown(): each.rungs for each in tried}
+    rungs_of[Candidate(None, (), None).shown()] = (base,)
+    effects = []
+    for candidate, rungs in tried:
+        without = rungs_of.get(candidate.without_last().shown()) if candidate.parts else None
+        if without is None or (rungs[0].failure and not without[0].failure):
+            continue
+        part = candidate.parts[-1]
+        is_cut = candidate.quantization is None and bool(candidate.structural)
+        of_model = len(candidate.parts) == 1
+        rung = 0 if part is candidate.student else len(rungs) - 1
+        rung = rung if of_model else min(rung, len(without) - 1)
+        drop = rungs[rung].drop - without[0 if of_model else rung].drop
+        drop = max(drop / (_WON_BACK if is_cut and rung == 0 else 1.0), 0.0)
+        if candidate.quantization is None:
+            drop = max(drop, _LEAST_DROP)
+        latency = rungs[0].milliseconds / without[0].milliseconds
+        size = rungs[0].bytes / without[0].bytes
+        effects.append(Effect(part, latency, size, drop, start_of(candidate)))
+    return effects
+
+
+def best_of_each_start(
+    space: Space,
+    effects: Sequence[Effect],
+    base: Measured,
+    limits: Limits,
+    goal: str,
+    is_new: Callable[[Candidate], bool],
+) -> dict[str, Candidate]:
+    """Return for each student, and for "", the model itself, the best new combination.
+
+    Its estimated size and latency are within the limits. One that should lose no more than is
+    allowed is better than others, and among several such the one that reaches the goal; otherwise,
+    and where no loss is limited, the one that should lose least.
+
+    Args:
+        space: what is chosen from.
+        effects: what parts do.
+        base: what the uncompressed model takes.
+        limits: the budgets.
+        goal: what is minimized: "drop", "size" or "latency".
+        is_new: tells whether a candidate may be tried.
+    """
+    goal = "drop" if limits.drop is None else goal
+    estimates = ((parts, _estimate(parts, base)) for parts in _combinations(space, effects))
+    fitting = [
+        (limits.excess(estimated), estimated.of(goal), parts)
+        for parts, estimated in estimates
+        if not limits.excess(estimated, ("size", "latency"))
+    ]
+    fitting.sort(key=lambda each: each[:2])
+    best: dict[str, Candidate] = {}
+    for _, _, parts in fitting:
+        first = parts[0].part
+        start = first.name if first.verb == "distill" else ""
+        if start not in best:
+            candidate = _candidate(parts)
+            if is_new(candidate):
+                best[start] = candidate
+    return best
+
+
 def _combinations(space: Space, effects: Sequence[Effect]) -> Iterator[tuple[Effect, ...]]:
     """Yield all combinations of two or more parts, at most two of which change the structure."""
-    of_verb: dict[str, list[Effect]] = {"distill": [], "structural": [], "quantize": []}
-    for effect in effects:
-        verb = effect.part.verb if effect.part.verb in of_verb else "structural"
-        of_verb[verb] += [effect, *_other_ratios(space, effect)]
-    cut = of_verb["structural"]
-    pairs = (pair for pair in combinations(cut, 2) if _name(pair[0]) != _name(pair[1]))
-    structural: list[tuple[Effect, ...]] = [(), *((each,) for each in cut), *pairs]
-    starts: list[tuple[Effect, ...]] = [(), *((each,) for each in of_verb["distill"])]
-    ends: list[tuple[Effect, ...]] = [(), *((each,) for each in of_verb["quantize"])]
-    for groups in product(starts, structural, ends):
-        parts = tuple(effect for group in groups for effect in group)
-        if len(parts) > 1:
-            yield parts
+    students = [effect for effect in effects if effect.part.verb == "distill"]
+    for student in (None, *_some(students)):
+        start = student.part.name if student else ""
+        cut = [each for each in effects if each.part.verb not in ("distill", "quantize")]
+        cut = _some(_with_other_ratios(space, _nearest(cut, start)))
+        pairs = (pair for pair in combinations(cut, 2) if _name(pair[0]) != _name(pair[1]))
+        structural: list[tuple[Effect, ...]] = [(), *((each,) for each in cut), *pairs]
+        bits = _nearest([each for each in effects if each.part.verb == "quantize"], start)
+        ends: list[tuple[Effect, ...]] = [(), *((each,) for each in _some(bits))]
+        for middle, end in product(structural, ends):
+            parts = (*((student,) if student else ()), *middle, *end)
+            if len(parts) > 1:
+                yield parts
 
 
-def _other_ratios(space: Space, effect: Effect) -> Iterator[Effect]:
-    """Yield the estimated effect of a technique with other shares than the one it was tried with.
+def _nearest(effects: Sequence[Effect], start: str) -> list[Effect]:
+    """Return the effects that were measured with a student, those of other parts as they are."""
+    with_it = [effect for effect in effects if effect.start == start]
+    names = {_name(effect) for effect in with_it}
+    return with_it + [effect for effect in effects if _name(effect) not in names]
 
-    What it costs falls in proportion to the share, and what it loses grows with its square.
+
+def _some(effects: Sequence[Effect]) -> list[Effect]:
+    """Return a few settings of each part, those that lose least; estimated ratios are all kept."""
+    kept: list[Effect] = []
+    for effect in sorted(effects, key=lambda each: each.drop):
+        same = [each for each in kept if _name(each) == _name(effect)]
+        is_known = any(each.part.settings == effect.part.settings for each in same)
+        if not is_known and (len(same) < _MOST_SETTINGS or _RATIO in effect.part.settings):
+            kept.append(effect)
+    return kept
+
+
+def _with_other_ratios(space: Space, effects: Sequence[Effect]) -> list[Effect]:
+    """Replace measured ratios of each technique by some over its range, with estimated effects.
+
+    What a technique costs falls in proportion to its ratio, and what it loses grows with the
+    square; the nearest ratio that was measured counts.
     """
-    of = space.option_of(effect.part).ranges.get(_RATIO)
+    kept: list[Effect] = []
+    measured: dict[tuple[str, str], list[Effect]] = {}
+    for effect in effects:
+        ratios = _ratios(space.option_of(effect.part))
+        if ratios and effect.part.settings[_RATIO] > 0:
+            measured.setdefault(_name(effect), []).append(effect)
+        else:
+            kept.append(effect)
+    for of_technique in measured.values():
+        for ratio in _ratios(space.option_of(of_technique[0].part)):
+            distances = [abs(each.part.settings[_RATIO] - ratio) for each in of_technique]
+            near = of_technique[distances.index(min(distances))]
+            more = ratio / near.part.settings[_RATIO]
+            if 0 < more <= _FARTHEST:
+                kept.append(_scaled(near, ratio, more))
+    return kept
+
+
+def _ratios(option: Option) -> list[float]:
+    """Return ratios over the range of a technique's; none where it has no such setting."""
+    of = option.ranges.get(_RATIO)
     if not isinstance(of, Between):
-        return
-    tried = float(effect.part.settings[_RATIO])
-    step = (of.high - of.low) / (_RATIOS - 1)
-    for number in range(_RATIOS):
-        ratio = round(of.low + number * step, 3)
-        more = ratio / tried
-        yield Effect(
-            replace(effect.part, settings={**effect.part.settings, _RATIO: ratio}),
-            max(1 - more * (1 - effect.latency), _MOST_CUT),
-            max(1 - more * (1 - effect.size), _MOST_CUT),
-            more**2 * effect.drop,
-        )
+        return []
+    ratios = (of.low + number * (of.high - of.low) / (_RATIOS - 1) for number in range(_RATIOS))
+    digits = None if _RATIO in option.whole else 3
+    return [round(ratio, digits) for ratio in ratios]
+
+
+def _scaled(effect: Effect, ratio: float, more: float) -> Effect:
+    return replace(
+        effect,
+        part=replace(effect.part, settings={**effect.part.settings, _RATIO: ratio}),
+        latency=max(1 - more * (1 - effect.latency), _MOST_CUT),
+        size=max(1 - more * (1 - effect.size), _MOST_CUT),
+        drop=max(more**2 * effect.drop, _LEAST_DROP),
+    )
 
 
 def _name(effect: Effect) -> tuple[str, str]:
@@ -173,7 +233,13 @@ def _candidate(effects: Sequence[Effect]) -> Candidate:
     student = next((part for part in parts if part.verb == "distill"), None)
     quantization = next((part for part in parts if part.verb == "quantize"), None)
     structural = tuple(part for part in parts if part not in (student, quantization))
+    if quantization is not None and student is not None:  # it has layers of other names
+        quantization = replace(quantization, settings=_without_layers(quantization.settings))
     return Candidate(student, structural, quantization)
+
+
+def _without_layers(settings: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in settings.items() if name != "in_float"}
 
 
 def _estimate(effects: Sequence[Effect], base: Measured) -> Measured:

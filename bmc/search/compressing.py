@@ -20,7 +20,7 @@ from bmc.search.chain import NO_ROWS, Origin
 from bmc.search.exporting import without_test
 from bmc.search.full_training import FullTraining, rows_a_second
 from bmc.search.halving import efforts_of, full_epochs
-from bmc.search.objective import Objective
+from bmc.search.objective import Objective, validation_rows_of_trials
 from bmc.search.options import SearchOptions
 from bmc.search.outputs import Places
 from bmc.search.probe import space_of, weight_bits_for
@@ -48,7 +48,8 @@ def compress(
 ) -> Found:
     """Search for a compressed model within budgets, and write the Pareto front as bundles.
 
-    Techniques, their order and their settings are chosen by Optuna. Candidates are scored on
+    Techniques, their order and their settings are combined by what each takes alone, and proposed
+    by Optuna. Candidates are scored on
     validation rows and timed on the target; the test split is read once, when the bundles of the
     front are written. A search that was stopped resumes when it is called again with the same
     arguments.
@@ -108,6 +109,8 @@ def compress(
     bits = weight_bits_for(target)
     if bits != WEIGHT_BITS[0]:
         identity["weight_bits"] = bits
+    if validation_rows_of_trials(data) is not None:
+        identity["validation_rows"] = validation_rows_of_trials(data)
     moved = (data.location or files.data) if files.data else None
     origin = origin_of(folder, model, moved, options.transfer)
     if origin.transfer != default_rows(str(model.data.get("reference"))):
@@ -158,7 +161,7 @@ def _search(
         study,
         objective,
         origin,
-        efforts_of(model, objective.validation_rows),
+        efforts_of(model, objective.validation_rows, limits.milliseconds is not None),
         limits,
         budgets.objectives(),
         budgets.minimize,

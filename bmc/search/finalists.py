@@ -27,6 +27,8 @@ from bmc.search.result import Winner
 from bmc.search.trials import Trials, best_of, best_rung, ranking, seconds_of
 from bmc.workflows.export import scores_of
 
+_ERROR = 0.5  # points by which a score of some validation rows may differ from that of all
+
 
 @dataclass(frozen=True)
 class Finalist:
@@ -104,7 +106,7 @@ def train(
         tried: list[Finalist] = []
         for of_effort in (effort, trials.rungs[best_rung(trial)]):
             steps = trials.steps(candidate, of_effort)
-            if tried and (steps == tried[0].steps or tried[0].measured.drop <= best_of(trial).drop):
+            if tried and not _is_worth_another(tried[0], steps, best_of(trial)):
                 break
             folder = trials.objective.folder / f"finalist-{number}-{len(tried)}"
             try:
@@ -115,11 +117,22 @@ def train(
                 console.note(f"left out: {reason_of(error)}")
         if tried:
             finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
+            answered = max(answered, effort.unlabeled, effort.unlabeled_tuning)
         longest = max(longest, time.monotonic() - begun)
-        answered = max(answered, effort.unlabeled, effort.unlabeled_tuning)
     if len(finalists) < min(count, len(chosen)):
         console.note(f"{len(finalists)} finalists; the others failed or would take too long")
     return finalists
+
+
+def _is_worth_another(full: Finalist, steps: Sequence[Step], short: Measured) -> bool:
+    """Tell whether a candidate that was trained in full is also taken as its trial trained it."""
+    rows = any("validation_rows" in step.settings for step in steps)
+    compared = [
+        [(step.verb, {**step.settings, "validation_rows": None}) for step in each]
+        for each in (full.steps, steps)
+    ]
+    margin = _ERROR if rows else 0.0
+    return compared[0] != compared[1] and full.measured.drop > short.drop + margin
 
 
 class _Planned(NamedTuple):
@@ -128,7 +141,7 @@ class _Planned(NamedTuple):
     effort: Effort
     short: ShortTraining | None
     student: str
-    is_cut: bool
+    cut_after: int | None
 
     @classmethod
     def of(cls, trials: Trials, trial: FrozenTrial, full: FullTraining) -> _Planned:
@@ -136,17 +149,19 @@ class _Planned(NamedTuple):
         candidate, number = trials.candidate(trial), best_rung(trial)
         rung, seconds = trials.rungs[number], seconds_of(trial)[number]
         student = candidate.student.name if candidate.student else ""
-        is_cut = bool(candidate.structural)
-        epochs = (rung.student_epochs or 0) * bool(student) + rung.epochs * is_cut
+        cut_after = (rung.student_epochs or 1) if candidate.structural else None
+        epochs = (rung.student_epochs or 0) * bool(student) + rung.epochs * bool(
+            candidate.structural
+        )
         short = None
         if seconds is not None and epochs:
             unlabeled = rung.unlabeled if full.rows_a_second else 0
             short = ShortTraining(seconds, epochs, full.labeled + unlabeled, unlabeled)
-        return cls(full.effort(short, student, is_cut), short, student, is_cut)
+        return cls(full.effort(short, student, cut_after), short, student, cut_after)
 
     def seconds(self, full: FullTraining, answered: int) -> float:
         """Estimate how long that takes; see `FullTraining.seconds_of`."""
-        return full.seconds_of(self.short, self.effort, self.student, self.is_cut, answered)
+        return full.seconds_of(self.short, self.effort, self.student, self.cut_after, answered)
 
 
 def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:

@@ -53,18 +53,19 @@ class FullTraining:
     seconds: float
     rows_a_second: float = 0.0
 
-    def effort(self, short: ShortTraining | None, student: str, is_cut: bool) -> Effort:
+    def effort(self, short: ShortTraining | None, student: str, cut_after: int | None) -> Effort:
         """Return how a finalist is trained, the same whenever it is asked.
 
         Args:
             short: what its training took at a rung; None where it was not trained, and where that
                 is not known: it learns from no unlabeled rows then.
             student: name of the student that is distilled first; "" where there is none.
-            is_cut: whether its structure, or that of the student, is changed.
+            cut_after: epochs that a student learns before its structure is changed; None where no
+                structure is changed after it.
         """
-        rows = self._rows(short, self._epochs(student, is_cut))
-        if student and is_cut:  # what is cut away later need not be trained for long
-            return Effort(self.epochs, 1, rows, rows)
+        rows = self._rows(short, self._epochs(student, cut_after))
+        if student and cut_after is not None:  # as in the trial: what is cut depends on the weights
+            return Effort(self.epochs, cut_after, rows)
         return Effort(self.epochs, None, rows if student else 0, 0 if student else rows)
 
     def seconds_of(
@@ -72,7 +73,7 @@ class FullTraining:
         short: ShortTraining | None,
         effort: Effort,
         student: str,
-        is_cut: bool,
+        cut_after: int | None,
         answered: int,
     ) -> float:
         """Estimate how long a finalist's training takes; 0 where nothing is known.
@@ -81,19 +82,20 @@ class FullTraining:
             short: what its training took at a rung.
             effort: how it is trained.
             student: name of its student; "" where there is none.
-            is_cut: whether its structure, or that of the student, is changed.
+            cut_after: epochs that a student learns before its structure is changed; None where no
+                structure is changed after it.
             answered: unlabeled rows that the model has answered for an earlier finalist.
         """
         if short is None:
             return 0.0
         rows = max(effort.unlabeled, effort.unlabeled_tuning)
-        training = self._training(short, self._epochs(student, is_cut), rows)
+        training = self._training(short, self._epochs(student, cut_after), rows)
         return self._answering(max(rows - answered, 0)) + training
 
-    def _epochs(self, student: str, is_cut: bool) -> int:
+    def _epochs(self, student: str, cut_after: int | None) -> int:
         if not student:
             return self.epochs
-        return 1 + self.epochs if is_cut else recipe_epochs(student)
+        return recipe_epochs(student) if cut_after is None else cut_after + self.epochs
 
     def _rows(self, short: ShortTraining | None, epochs: int) -> int:
         if short is None or not self.rows_a_second:

@@ -1,7 +1,7 @@
 """Successive halving: a candidate is trained longer if it is among the best of its rung.
 
 Optuna's pruners do not support several objectives (`Trial.should_prune` refuses them), so the rungs
-are those of this file; which candidates are trained and how trials are kept is Optuna's.
+are those of this file; how trials are kept is Optuna's.
 
 Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (ASHA: a trial is
 promoted when it is asked for, without waiting for the rung to fill).
@@ -22,7 +22,9 @@ _SLACK = 0.1  # share of the latency's limit: it may be measured a little higher
 _ROWS = (0, 10_000, 30_000)
 
 
-def efforts_of(model: Model, validation_rows: int | None) -> tuple[Effort, ...]:
+def efforts_of(
+    model: Model, validation_rows: int | None, is_fast: bool = False
+) -> tuple[Effort, ...]:
     """Return how long candidates are trained at each rung.
 
     Lengths are shares of the training of the model itself: none, an eighth and a half.
@@ -30,11 +32,13 @@ def efforts_of(model: Model, validation_rows: int | None) -> tuple[Effort, ...]:
     Args:
         model: the model that is compressed.
         validation_rows: validation rows that are scored, at most; None for all.
+        is_fast: whether a latency is limited: what is trained is fast then, and learns from
+            unlabeled rows also where it is not a student.
     """
     full = full_epochs(model)
     eighth, half = max(1, full // 8), max(1, full // 2)
     rungs = [
-        Effort(epochs, student_epochs, rows, rows, validation_rows)
+        Effort(epochs, student_epochs, rows, rows * is_fast, validation_rows)
         for epochs, student_epochs, rows in zip(
             (0, eighth, half), (eighth, eighth, half), _ROWS, strict=True
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmc import artifact, writing
+from bmc.contracts.tasks import task
 from bmc.data import Dataset, with_fewer_validation_rows
 from bmc.errors import BmcError
 from bmc.recipes.plan import Step
@@ -15,6 +16,7 @@ from bmc.recipes.store import StepStore
 from bmc.search import exporting, making, timing
 from bmc.search.budgets import Measured
 from bmc.search.exporting import Scored
+from bmc.workflows import scoring
 
 FAILURES = (
     *(BmcError, RuntimeError, ValueError, TypeError, LookupError, AttributeError),
@@ -68,6 +70,8 @@ class Objective:
         self._score = self._trial_score = scored.score
         if self.validation_rows is not None:
             validation, model = self._data_of_trials.validation, artifact.load(self.model)
+            if task(model.task).thresholds:  # a candidate's are chosen by these rows, too
+                scoring.score_validation(model, validation)
             self._trial_score = exporting.score_of(self.baseline, model, validation)
         if latency is None:
             measured = timing.milliseconds([self.baseline], self.threads, timing.TRIAL)
@@ -83,7 +87,7 @@ class Objective:
     @property
     def validation_rows(self) -> int | None:
         """Validation rows by which a trial is scored; None where that is all of them."""
-        return None if len(self.data.validation) <= _SCORED else _SCORED
+        return validation_rows_of_trials(self.data)
 
     def make(self, candidates: Sequence[Sequence[Step]]) -> list[making.Made]:
         """Run the steps of candidates that were not run before; see `making.make_all`."""
@@ -142,6 +146,11 @@ class Objective:
 
     def _export(self, model: Path, data: Dataset, output: Path, compared: int) -> Scored:
         return exporting.export_and_score(model, data, self.target, output, compared)
+
+
+def validation_rows_of_trials(data: Dataset) -> int | None:
+    """Return how many validation rows score a trial, at most; None where that is all of them."""
+    return None if len(data.validation) <= _SCORED else _SCORED
 
 
 def _compared(score: float, scored: Scored, latency: float) -> Measured:

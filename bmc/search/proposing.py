@@ -3,107 +3,145 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bmc.search.budgets import Limits, Measured
-from bmc.search.combining import Tried, combined, effects_of, next_of
+from bmc.search.combining import Tried, best_of_each_start, effects_of, names_of, start_of
 from bmc.search.space import ITSELF, NONE, Candidate, Space
 
 _ITSELF = Candidate(None, (), None)
+_MOST_FAILURES = 2  # of the same parts with different settings, where none of them was made
 
 
-def next_params(
-    space: Space,
-    tried: Sequence[Tried],
-    queued: Sequence[Mapping[str, Any]],
-    known: Collection[str],
-    number: int,
-    base: Measured,
-    limits: Limits,
-    goal: str,
-) -> dict[str, Any] | None:
-    """Return the parameters of the next candidate; None where Optuna is to propose one.
-
-    Quantizations, students and techniques, and combinations take turns; once each part was tried,
-    combinations and Optuna do.
+@dataclass(frozen=True)
+class Proposer:
+    """What the next candidate is chosen by.
 
     Args:
         space: what is chosen from.
-        tried: candidates that were measured.
-        queued: parameters of the candidates that were returned before.
-        known: candidates that were tried, or are being tried, in words.
-        number: number of the trial.
         base: what the uncompressed model takes.
         limits: the budgets.
         goal: what is minimized: "drop", "size" or "latency".
     """
-    parts = [_quantized(space, tried, queued, base, limits), _single(space, queued)]
-    if parts == [None, None] and number % 2:
-        return None
-    proposals = [*parts, _combination(space, tried, queued, known, base, limits, goal)]
-    turn = number % len(proposals)
-    in_turn = proposals[turn:] + proposals[:turn]
-    return next((params for params in in_turn if params is not None), None)
+
+    space: Space
+    base: Measured
+    limits: Limits
+    goal: str
+
+    def next_params(
+        self,
+        tried: Sequence[Tried],
+        failed: Sequence[Candidate],
+        queued: Sequence[Mapping[str, Any]],
+        number: int,
+    ) -> dict[str, Any] | None:
+        """Return the parameters of the next candidate; None where Optuna is to propose one.
+
+        Quantizations, students and techniques, and combinations take turns; once each part was
+        tried, Optuna proposes every third candidate, and where there is no new combination.
+
+        Args:
+            tried: candidates that were measured.
+            failed: candidates that cannot be made.
+            queued: parameters of candidates that were returned before.
+            number: number of the trial.
+        """
+        parts = [self._quantized(tried, queued), self._single(queued)]
+        best = self._combinations(tried, failed, queued)
+        if parts == [None, None]:
+            return None if number % 3 == 2 else next(iter(best), None)
+        small = self._small_enough(tried)
+        worthwhile = (params for params in best if _start(params) not in small)
+        in_turn = [*parts, next(worthwhile, None)]
+        in_turn = in_turn[number % 3 :] + in_turn[: number % 3]
+        return next(params for params in in_turn if params is not None)
+
+    def _single(self, queued: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+        """Return the next student, or technique that changes the structure, alone."""
+        return next((params for params in self.space.singles() if params not in queued), None)
+
+    def _quantized(
+        self, tried: Sequence[Tried], queued: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any] | None:
+        """Return the next quantization: of the model, where that may be enough, or of another.
+
+        What it does to a candidate that is fast says as much, and is measured sooner.
+        """
+        names = {params.get("quantize") for params in queued}
+        candidate: Candidate | None = _ITSELF
+        if not self.limits.may_be_met_by_bits(self.base):
+            candidate = self._fast(tried)
+        if candidate is None:
+            return None
+        options = self.space.quantized(candidate)
+        return next((params for params in options if params["quantize"] not in names), None)
+
+    def _fast(self, tried: Sequence[Tried]) -> Candidate | None:
+        """Return the slowest candidate in fp32 that is fast enough, else the fastest, if any.
+
+        The very fastest may have no layer that is worth fewer bits.
+        """
+        in_fp32 = [
+            each for each in tried if each.candidate.parts and not each.candidate.quantization
+        ]
+        in_fp32.sort(key=lambda each: each.rungs[0].milliseconds)
+        enough = []
+        if self.limits.milliseconds is not None:
+            enough = [
+                each for each in in_fp32 if each.rungs[0].milliseconds <= self.limits.milliseconds
+            ]
+        chosen = enough[-1:] or in_fp32[:1]
+        return chosen[0].candidate if chosen else None
+
+    def _combinations(
+        self,
+        tried: Sequence[Tried],
+        failed: Sequence[Candidate],
+        queued: Sequence[Mapping[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """Return the best new combination of each student, and of the model itself.
+
+        The one of which fewest were tried comes first; students that are small enough by themselves
+        come last.
+        """
+        known = {each.candidate.shown() for each in tried} | {each.shown() for each in failed}
+        different = {each.shown(): each for each in failed}.values()
+        failures = Counter(names_of(each) for each in different)
+        made = {names_of(each.candidate) for each in tried}
+
+        def is_new(candidate: Candidate) -> bool:
+            names = names_of(candidate)
+            is_hopeless = names not in made and failures[names] >= _MOST_FAILURES
+            is_known = candidate.shown() in known or self.space.params_of(candidate) in queued
+            return not (is_known or is_hopeless)
+
+        effects = effects_of(tried, self.base)
+        best = best_of_each_start(self.space, effects, self.base, self.limits, self.goal, is_new)
+        begun = Counter(_start(params) for params in queued if _parts(params) > 1)
+        small = self._small_enough(tried)
+        starts = sorted(best, key=lambda name: (name in small, begun[name]))
+        return [self.space.params_of(best[start]) for start in starts]
+
+    def _small_enough(self, tried: Sequence[Tried]) -> set[str]:
+        """Return the students that cost what they may, and lose more: cutting helps them least."""
+        return {
+            start_of(candidate)
+            for candidate, rungs in tried
+            if candidate.parts == (candidate.student,)
+            and not self.limits.excess(rungs[0], ("size", "latency"))
+            and self.limits.excess(min(rungs, key=lambda rung: rung.drop), ("drop",))
+        }
 
 
-def _single(space: Space, queued: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the next student, or technique that changes the structure, without anything else."""
-    return next((params for params in space.singles() if params not in queued), None)
+def _start(params: Mapping[str, Any]) -> str:
+    start = str(params.get("start", ITSELF))
+    return "" if start == ITSELF else start
 
 
-def _quantized(
-    space: Space,
-    tried: Sequence[Tried],
-    queued: Sequence[Mapping[str, Any]],
-    base: Measured,
-    limits: Limits,
-) -> dict[str, Any] | None:
-    """Return the next quantization: of the model, where that may be enough, or of what is fast.
-
-    What it does to a fast candidate says as much, and is measured sooner.
-    """
-    names = {params.get("quantize") for params in queued}
-    candidate: Candidate | None = _ITSELF
-    if not limits.may_be_met_by_bits(base):
-        candidate = _fast(tried, limits)
-    if candidate is None:
-        return None
-    options = space.quantized(candidate)
-    return next((params for params in options if params["quantize"] not in names), None)
-
-
-def _fast(tried: Sequence[Tried], limits: Limits) -> Candidate | None:
-    """Return the slowest candidate in fp32 that is fast enough, else the fastest, if there is any.
-
-    The very fastest may have no layer that is worth fewer bits.
-    """
-    in_fp32 = [each for each in tried if each.candidate.parts and not each.candidate.quantization]
-    in_fp32.sort(key=lambda each: each.measured.milliseconds)
-    enough = [each for each in in_fp32 if not limits.excess(each.measured, ("latency",))]
-    chosen = enough[-1:] or in_fp32[:1]
-    return chosen[0].candidate if chosen else None
-
-
-def _combination(
-    space: Space,
-    tried: Sequence[Tried],
-    queued: Sequence[Mapping[str, Any]],
-    known: Collection[str],
-    base: Measured,
-    limits: Limits,
-    goal: str,
-) -> dict[str, Any] | None:
-    ranked = combined(space, effects_of(tried, base), base, limits, goal)
-    parts = [
-        [params.get(slot, NONE) for slot in ("first", "second", "quantize")] for params in queued
-    ]
-    starts = [params.get("start", ITSELF) for params in queued]
-    several = zip(starts, parts, strict=True)
-    begun = Counter(
-        "" if start == ITSELF else str(start)
-        for start, names in several
-        if len(names) - names.count(NONE) + (start != ITSELF) > 1
-    )
-    candidate = next_of(ranked, known, begun)
-    return None if candidate is None else space.params_of(candidate)
+def _parts(params: Mapping[str, Any]) -> int:
+    """Return how many parts a queued candidate has."""
+    others = [params.get(name, NONE) for name in ("first", "second", "quantize")]
+    return len(others) - others.count(NONE) + bool(_start(params))

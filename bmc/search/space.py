@@ -176,7 +176,8 @@ class Space:
     def option_of(self, part: Chosen) -> Option:
         """Return the option of which a part was drawn."""
         options = (*self.students, *self.structural, *self.quantizations)
-        return next(option for option in options if _key(option) == _key(part))
+        kind = (part.verb, part.name)
+        return next(option for option in options if (option.verb, option.name) == kind)
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to try."""

@@ -86,9 +86,20 @@ class Study:
             self._study.enqueue_trial(dict(params))
 
     def queued(self) -> list[dict[str, Any]]:
-        """Return the parameters of all candidates that were ever queued, finished or not."""
+        """Return the parameters that each trial, finished or not, was given; {} for none.
+
+        Those whose worker was lost are left out, unless that has happened again and again.
+        """
         with self._errors():
-            return [fixed_of(trial) for trial in self._study.get_trials(deepcopy=False)]
+            trials = self._study.get_trials(deepcopy=False)
+        lost = [fixed_of(trial) for trial in trials if trial.user_attrs.get(_TRANSIENT)]
+        again = [given for given in lost if lost.count(given) < _MOST_KILLS]
+        return [{} if given in again else given for given in map(fixed_of, trials)]
+
+    def impossible(self) -> list[FrozenTrial]:
+        """Return the trials of candidates that cannot be made."""
+        failed = (trial for trial in self.trials() if REASON in trial.user_attrs)
+        return [trial for trial in failed if trial.params and not trial.user_attrs[_TRANSIENT]]
 
     def ask(self) -> Trial:
         """Return the next trial.

@@ -18,7 +18,7 @@ from bmc.search.combining import Tried
 from bmc.search.halving import is_promoted
 from bmc.search.making import Made
 from bmc.search.objective import FAILURES, Objective
-from bmc.search.proposing import next_params
+from bmc.search.proposing import Proposer
 from bmc.search.space import Candidate, Space
 from bmc.search.study import RUNGS, SECONDS, SHOWN, Replay, Study
 
@@ -85,11 +85,10 @@ class Trials:
     def _ask(self) -> Trial:
         """Return the next trial: queued before, a part alone, a combination, or Optuna's own."""
         if not self.study.waiting():
-            known = {str(trial.user_attrs.get(SHOWN)) for trial in self.study.trials()}
-            params = next_params(
-                *(self.space, self._tried(), self.study.queued(), known),
-                *(len(self.study.trials()), self.base, self.limits, self.goal),
-            )
+            queued = self.study.queued()
+            failed = [self.candidate(trial) for trial in self.study.impossible()]
+            proposer = Proposer(self.space, self.base, self.limits, self.goal)
+            params = proposer.next_params(self._tried(), failed, queued, len(queued))
             if params is not None:
                 self.study.queue(params)
         return self.study.ask()
@@ -128,17 +127,20 @@ class Trials:
                 each.seconds.append(None)
         climbing = [each for each in new if each.candidate.parts]
         for number, effort in enumerate(self.rungs):
+            climbing = [each for each in climbing if self._has_more(each, number)]
             steps = [self.steps(each.candidate, effort) for each in climbing]
-            pairs = zip(climbing, steps, strict=True)
-            trained = [(each, of_rung) for each, of_rung in pairs if of_rung != each.steps]
-            for each, of_rung in trained:
+            models = self.objective.make(steps)
+            for each, of_rung in zip(climbing, steps, strict=True):
                 each.steps = of_rung
-            models = self.objective.make([of_rung for _, of_rung in trained])
             climbing = [
                 each
-                for (each, _), model in zip(trained, models, strict=True)
+                for each, model in zip(climbing, models, strict=True)
                 if self._is_promoted(each, model, number, new)
             ]
+
+    def _has_more(self, mine: _Running, number: int) -> bool:
+        """Tell whether a rung, or one above it, trains a candidate differently than the last."""
+        return any(self.steps(mine.candidate, rung) != mine.steps for rung in self.rungs[number:])
 
     def _is_promoted(
         self, mine: _Running, model: Made, number: int, new: Sequence[_Running]
@@ -176,10 +178,7 @@ class Trials:
         self.study.tell(mine.trial, values, self.limits.constraints(best))
 
     def _tried(self) -> list[Tried]:
-        return [
-            Tried(self.candidate(trial), best_of(trial), best_rung(trial) > 0)
-            for trial in self.study.complete()
-        ]
+        return [Tried(self.candidate(trial), rungs_of(trial)) for trial in self.study.complete()]
 
     def _all_rungs(self) -> list[list[Measured]]:
         return [rungs_of(trial) for trial in self.study.complete()]

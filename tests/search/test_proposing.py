@@ -8,15 +8,16 @@ import pytest
 
 from bmc.choices import Between
 from bmc.search.budgets import Limits, Measured
-from bmc.search.combining import Effect, Tried, combined, effects_of
-from bmc.search.proposing import next_params
+from bmc.search.combining import Effect, Tried, best_of_each_start, effects_of
+from bmc.search.proposing import Proposer
 from bmc.search.space import Candidate, Chosen, Option, Space
 from tests.search.test_space import Fixed
 
 SPACE = Space(
     (Option("distill", "tiny"), Option("distill", "mini")),
     (Option("prune", "structured", {"ratio": Between(0.1, 0.8)}), Option("share", "cluster")),
-    (Option("quantize", "static"), Option("quantize", "weights")),
+    (Option("quantize", "static", in_float=True), Option("quantize", "weights")),
+    {"outputs": ("output",)},
 )
 BASE = Measured(0.0, 80_000_000, 12.0)
 LIMITS = Limits(1.0, 20e6, 2.0)
@@ -43,85 +44,142 @@ def measured(candidate: Candidate) -> Measured:
 
 
 def proposed(
-    count: int, space: Space = SPACE, limits: Limits = LIMITS
-) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the first candidates, and their parameters; Optuna's are "optuna"."""
+    count: int,
+    space: Space = SPACE,
+    limits: Limits = LIMITS,
+    broken: str = "",
+    width: int = 1,
+) -> list[str]:
+    """Return the first candidates in words, or "optuna".
+
+    Args:
+        count: how many.
+        space: what is chosen from.
+        limits: the budgets.
+        broken: a pair of parts that cannot be made, such as "tiny, structured".
+        width: how many are proposed before any of them is measured.
+    """
+    proposer = Proposer(space, BASE, limits, "latency")
     queued: list[dict[str, Any]] = []
     tried: list[Tried] = []
+    failed: list[Candidate] = []
     words: list[str] = []
     for number in range(count):
-        known = set(words)
-        params = next_params(space, tried, queued, known, number, BASE, limits, "latency")
+        if number % width == 0:
+            ended = list(tried), list(failed)
+        params = proposer.next_params(*ended, queued, len(queued))
+        queued.append(params or {})
         if params is None:
             words.append("optuna")
             continue
-        candidate = space.draw(Fixed(**params))
-        queued.append(params)
+        in_float = {} if params.get("in_float") else {"in_float": "outputs"}
+        candidate = space.draw(Fixed(**params, **in_float))
         words.append(candidate.shown())
-        tried.append(Tried(candidate, measured(candidate), False))
-    return words, queued
+        if broken and all(name in candidate.shown() for name in broken.split(", ")):
+            failed.append(candidate)
+        else:
+            tried.append(Tried(candidate, (measured(candidate),)))
+    return words
 
 
 def test_each_part_is_tried_and_fewer_bits_with_what_is_fast_where_they_alone_do_too_little() -> (
     None
 ):
-    words, _ = proposed(30)
+    words = proposed(30)
     assert words[0] == "tiny"
-    assert {"mini", "structured(ratio=0.45)", "cluster", "tiny, static", "tiny, weights"} <= set(
-        words
-    )
+    alone = {"mini", "structured(ratio=0.45)", "cluster", "tiny, static", "tiny, weights"}
+    assert alone <= set(words)
     assert not {"static", "weights"} & set(words)
 
 
-def test_fewer_bits_alone_are_tried_where_they_may_be_enough() -> None:
-    words, _ = proposed(30, limits=Limits(1.0, 40e6, None))
-    assert {"static", "weights"} <= set(words)
+def test_fewer_bits_alone_are_tried_first_where_they_may_be_enough() -> None:
+    words = proposed(30, limits=Limits(1.0, 40e6, None))
+    assert words[0] == "static(in_float=output)"
+    assert "weights" in words
 
 
-def test_combinations_fit_the_limits_by_what_their_parts_took_and_each_student_has_its_turn() -> (
-    None
-):
-    words, _ = proposed(30)
-    combinations = [each for each in words if "," in each and "optuna" not in each]
-    assert any(each.startswith("mini, structured") and "weights" in each for each in combinations)
-    assert any(each.startswith("structured") for each in combinations)
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_combinations_fit_the_limits_by_what_their_parts_took_and_none_comes_twice(
+    width: int,
+) -> None:
+    words = proposed(60, width=width)
+    combinations = [each for each in words if ", " in each]
+    assert any(each.startswith("mini, structured") for each in combinations)
+    assert any(not each.startswith(("tiny", "mini")) for each in combinations)
+    assert not combinations[0].startswith("tiny, structured"), "tiny costs what it may without it"
     assert len(set(combinations)) == len(combinations)
+    assert words.count("optuna") >= 10, "Optuna has its turns"
+
+
+def test_layers_in_float_of_the_model_are_not_those_of_a_student() -> None:
+    words = proposed(80, limits=Limits(1.0, 40e6, None))
+    with_bits = [each for each in words if each.startswith("tiny, static")]
+    assert with_bits == ["tiny, static"]
 
 
 def test_combinations_and_optuna_take_turns_once_each_part_was_tried() -> None:
-    words, _ = proposed(40)
-    end = words[-10:]
-    assert end.count("optuna") == 5
+    assert proposed(40)[-9:].count("optuna") == 3
 
 
-def test_nothing_is_proposed_of_an_empty_space_of_one_part_that_was_tried() -> None:
-    words, _ = proposed(4, Space((), (Option("share", "cluster"),), ()))
+def test_nothing_is_combined_in_a_space_of_one_part() -> None:
+    words = proposed(4, Space((), (Option("share", "cluster"),), ()))
     assert words == ["cluster", "optuna", "optuna", "optuna"]
+
+
+def test_parts_that_cannot_be_made_together_are_given_up() -> None:
+    words = proposed(40, broken="tiny, structured")
+    broken = [each for each in words if "tiny" in each and "structured" in each]
+    kinds = {"cluster" in each for each in broken} | {"weights" in each for each in broken}
+    assert 0 < len(broken) <= 2 * 8, f"two of each kind: {kinds}"
 
 
 def test_an_effect_is_what_changed_since_the_candidate_without_the_part() -> None:
     taught, both = Candidate(TINY, (), None), Candidate(TINY, (), STATIC)
     tried = [
-        Tried(taught, Measured(4.0, 20_000_000, 1.0), True),
-        Tried(both, Measured(4.5, 5_000_000, 2.0), True),
+        Tried(taught, (Measured(6.0, 20_000_000, 1.0), Measured(4.0, 20_000_000, 1.0))),
+        Tried(both, (Measured(6.5, 5_000_000, 2.0),)),
     ]
     student, bits = effects_of(tried, BASE)
-    assert (student.part, student.drop, student.size) == (TINY, 4.0, 0.25)
-    assert bits == Effect(STATIC, 2.0, 0.25, 0.5)
+    assert (student.part, student.drop, student.size) == (TINY, 6.0, 0.25), "at the first rung"
+    assert bits == Effect(STATIC, 2.0, 0.25, 0.5, "tiny"), "at the rung that both reached"
     assert effects_of(tried[1:], BASE) == [], "tiny alone was not measured"
 
 
 def test_what_is_lost_before_training_counts_a_third() -> None:
     cut = Candidate(None, (CUT,), None)
-    (before,) = effects_of([Tried(cut, Measured(9.0, 1, 6.0), False)], BASE)
-    (after,) = effects_of([Tried(cut, Measured(9.0, 1, 6.0), True)], BASE)
-    assert (before.drop, after.drop) == (3.0, 9.0)
+    (before,) = effects_of([Tried(cut, (Measured(9.0, 1, 6.0),))], BASE)
+    (after,) = effects_of([Tried(cut, (Measured(9.0, 1, 6.0), Measured(8.0, 1, 6.0)))], BASE)
+    assert (before.drop, after.drop) == (3.0, 8.0)
 
 
-def test_other_shares_are_estimated_from_the_one_that_was_tried() -> None:
+def test_bits_that_the_target_computes_differently_have_no_effect() -> None:
+    wrong = Measured(0.0, 1, 1.0, failure="the outputs differ")
+    assert effects_of([Tried(Candidate(None, (), STATIC), (wrong,))], BASE) == []
+
+
+def ratios_of(effects: list[Effect], limits: Limits = LIMITS, goal: str = "latency") -> list[float]:
+    """Return the ratios of combinations with `mini`, the best first."""
+    ratios: list[float] = []
+
+    def is_new(candidate: Candidate) -> bool:
+        return not candidate.structural or candidate.structural[0].settings["ratio"] not in ratios
+
+    while True:
+        best = best_of_each_start(SPACE, effects, BASE, limits, goal, is_new).get("mini")
+        if best is None:
+            return ratios
+        ratios.append(best.structural[0].settings["ratio"])
+
+
+def test_other_ratios_are_estimated_from_the_nearest_and_not_from_one_that_is_far_away() -> None:
     effects = [Effect(MINI, 0.35, 0.2, 2.0), Effect(CUT, 0.5, 0.6, 3.0)]
-    ranked = combined(SPACE, effects, BASE, LIMITS, "latency")
-    shares = {candidate.structural[0].settings["ratio"]: m for candidate, m in ranked}
-    assert shares[0.6].milliseconds == pytest.approx(12 * 0.35 * 0.4)
-    assert 0.3 not in shares, "4.2 ms * 0.7 is too slow"
-    assert [m.drop for _, m in ranked] == sorted(m.drop for _, m in ranked)
+    assert ratios_of(effects) == [0.6, 0.7, 0.8], "0.5 and less are too slow"
+    gentle = Effect(Chosen("prune", "structured", {"ratio": 0.2}), 0.8, 0.9, 0.3)
+    assert ratios_of([effects[0], gentle]) == [], "0.4 at most is estimated from 0.2"
+    assert ratios_of([effects[0], gentle], Limits(1.0, 20e6, 3.0)) == [0.3, 0.4]
+
+
+def test_without_a_limit_of_the_loss_what_loses_least_comes_first() -> None:
+    effects = [Effect(MINI, 0.35, 0.2, 2.0), Effect(CUT, 0.5, 0.6, 3.0)]
+    ratios = ratios_of(effects, Limits(None, None, None))
+    assert ratios == sorted(ratios)

@@ -1,0 +1,56 @@
+"""Fewer validation rows are scored; the rows that a teacher may answer stay the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import bmc
+from bmc import artifact
+from bmc import data as datasets
+from bmc.errors import SettingError
+from bmc.workflows.tuning import Distillation, Tuning
+
+ROWS = 50
+
+
+@pytest.fixture(scope="module")
+def digits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("model") / "mlp"
+    return bmc.train("mlp", data="digits", epochs=3, output=output).path
+
+
+def test_a_step_and_a_student_are_scored_on_as_many_rows_as_asked(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    quantized = bmc.quantize(
+        digits_model, tuning={"validation_rows": ROWS, "device": "cpu"}, output=tmp_path / "a"
+    )
+    student = bmc.distill(
+        digits_model,
+        student="mlp",
+        data="digits",
+        output=tmp_path / "b",
+        validation_rows=ROWS,
+        epochs=1,
+        device="cpu",
+    )
+    for path in (quantized.path, student.path):
+        rows = artifact.load(path).scores["validation"]["rows"]
+        assert 0.5 * ROWS < rows <= ROWS
+
+
+def test_the_rows_are_spread_over_all_of_them() -> None:
+    examples = datasets.load("digits").validation
+    few = examples.spaced(20)
+    assert len(few) <= 20
+    assert list(few.labels) == list(examples.labels[:: -(-len(examples) // 20)])
+    assert len(examples.spaced(10 * len(examples))) == len(examples)
+    assert len(datasets.Examples((), ()).spaced(5)) == 0
+
+
+@pytest.mark.parametrize("settings", [Tuning, Distillation])
+def test_no_row_at_all_is_refused(settings: type[Tuning | Distillation]) -> None:
+    with pytest.raises(SettingError, match="validation rows is 0"):
+        settings(validation_rows=0)
