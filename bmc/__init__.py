@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from bmc.api.packing import pack, unpack
     from bmc.api.recipes import run
     from bmc.api.searching import compress_within
-    from bmc.api.verbs import distill, prune, quantize, share, train
+    from bmc.api.steps import prune, quantize, share
+    from bmc.api.training import distill, train
     from bmc.api.wrapping import wrap
     from bmc.console import Event
     from bmc.listening import Heard, ListeningSession
@@ -83,16 +84,16 @@ _HOMES = {
     "Span": "bmc.predictions",
     "compare": "bmc.api.comparison",
     "compress_within": "bmc.api.searching",
-    "distill": "bmc.api.verbs",
+    "distill": "bmc.api.training",
     "load": "bmc.pipeline",
     "open": "bmc.api.handles:open_handle",
     "pack": "bmc.api.packing",
-    "prune": "bmc.api.verbs",
-    "quantize": "bmc.api.verbs",
+    "prune": "bmc.api.steps",
+    "quantize": "bmc.api.steps",
     "quantize_vectors": "bmc.vector_precision",
     "run": "bmc.api.recipes",
-    "share": "bmc.api.verbs",
-    "train": "bmc.api.verbs",
+    "share": "bmc.api.steps",
+    "train": "bmc.api.training",
     "unpack": "bmc.api.packing",
     "wrap": "bmc.api.wrapping",
 }

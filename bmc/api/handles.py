@@ -196,7 +196,7 @@ class ModelHandle:
                 NAME.failed.
             MissingError: a target's package is not installed.
         """
-        from bmc.api.verbs import export_handles  # noqa: PLC0415  needs torch
+        from bmc.api.exporting import export_handles  # noqa: PLC0415  needs torch
 
         with call(verbose, progress, self):
             bundles = export_handles(
