@@ -33,6 +33,16 @@ class Effort:
     unlabeled_tuning: int = 0
     validation_rows: int | None = None
 
+    def epochs_after(self, candidate: Candidate) -> int:
+        """Return the epochs after a candidate's last structural step.
+
+        A student is trained at each rung, so what is cut of one is, too: untrained, it would lose
+        the comparison with every other student.
+        """
+        if not candidate.structural:
+            return 0
+        return self.epochs or (self.student_epochs or 0 if candidate.student else 0)
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -117,8 +127,9 @@ def _training(candidate: Candidate, part: Chosen, origin: Origin, effort: Effort
     """Return how a technique's result is trained: the last structural one's, by the model."""
     if part.verb == "quantize":
         return {"epochs": max(1, effort.epochs)} if part.name in _TRAINED else {}
-    if not effort.epochs or part is not candidate.structural[-1]:
+    epochs = effort.epochs_after(candidate)
+    if not epochs or part is not candidate.structural[-1]:
         return {"epochs": 0}
-    taught = {"epochs": effort.epochs, "teacher": origin.model}
+    taught = {"epochs": epochs, "teacher": origin.model}
     rows = effort.unlabeled if candidate.student else effort.unlabeled_tuning
     return taught | _unlabeled(origin, rows)

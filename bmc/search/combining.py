@@ -91,11 +91,12 @@ def effects_of(tried: Sequence[Tried], base: Measured) -> list[Effect]:
             continue
         part = candidate.parts[-1]
         is_cut = candidate.quantization is None and bool(candidate.structural)
+        is_trained = candidate.student is not None  # at each rung
         of_model = len(candidate.parts) == 1
         rung = 0 if part is candidate.student else len(rungs) - 1
         rung = rung if of_model else min(rung, len(without) - 1)
         drop = rungs[rung].drop - without[0 if of_model else rung].drop
-        drop = max(drop / (_WON_BACK if is_cut and rung == 0 else 1.0), 0.0)
+        drop = max(drop / (_WON_BACK if is_cut and rung == 0 and not is_trained else 1.0), 0.0)
         if candidate.quantization is None:
             drop = max(drop, _LEAST_DROP)
         latency = rungs[0].milliseconds / without[0].milliseconds

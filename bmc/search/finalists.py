@@ -150,9 +150,7 @@ class _Planned(NamedTuple):
         rung, seconds = trials.rungs[number], seconds_of(trial)[number]
         student = candidate.student.name if candidate.student else ""
         cut_after = (rung.student_epochs or 1) if candidate.structural else None
-        epochs = (rung.student_epochs or 0) * bool(student) + rung.epochs * bool(
-            candidate.structural
-        )
+        epochs = (rung.student_epochs or 0) * bool(student) + rung.epochs_after(candidate)
         short = None
         if seconds is not None and epochs:
             unlabeled = rung.unlabeled if full.rows_a_second else 0

@@ -156,8 +156,7 @@ class Trials:
         except FAILURES as error:
             mine.failure = reason_of(error)
             return False
-        rungs = [*self._all_rungs(), *(other.rungs for other in new if other is not mine)]
-        others = [rung[number] for rung in rungs if len(rung) > number]
+        others = self._others(mine, number, new)
         mine.rungs.append(measured)
         mine.seconds.append(self.objective.seconds(mine.steps))
         return is_promoted(measured, others, self.limits, self.objectives)
@@ -180,8 +179,19 @@ class Trials:
     def _tried(self) -> list[Tried]:
         return [Tried(self.candidate(trial), rungs_of(trial)) for trial in self.study.complete()]
 
-    def _all_rungs(self) -> list[list[Measured]]:
-        return [rungs_of(trial) for trial in self.study.complete()]
+    def _others(self, mine: _Running, number: int, new: Sequence[_Running]) -> list[Measured]:
+        """Return what was measured of other candidates at a rung that are trained alike there.
+
+        At the first rung only students are trained.
+        """
+        tried = [Tried(each.candidate, each.rungs) for each in new if each is not mine]
+        reached = [each for each in (*self._tried(), *tried) if len(each.rungs) > number]
+        has_student = bool(mine.candidate.student)
+        return [
+            rungs[number]
+            for candidate, rungs in reached
+            if number > 0 or bool(candidate.student) is has_student
+        ]
 
     def _measured_before(self, words: str) -> tuple[list[Measured], list[float | None]]:
         """Return the rungs of an earlier trial of the same candidate, and how long each took."""

@@ -148,6 +148,14 @@ def test_a_student_learns_little_in_a_short_trial_and_by_its_recipe_in_the_end()
     assert none.settings["transfer"] == "none"
 
 
+def test_what_is_cut_of_a_student_is_trained_at_the_first_rung_as_the_student_is() -> None:
+    taught = SPACE.draw(Fixed(start="tiny", first="prune/structured"))
+    cut = SPACE.draw(Fixed(first="prune/structured"))
+    first = Effort(0, 2, 0)
+    assert [step.settings["epochs"] for step in steps_of(taught, ORIGIN, first, 0)] == [2, 2]
+    assert [step.settings["epochs"] for step in steps_of(cut, ORIGIN, first, 0)] == [0]
+
+
 def test_fine_tuning_learns_from_unlabeled_rows_that_the_model_answers() -> None:
     drawn = SPACE.draw(Fixed(first="prune/structured", quantize="static"))
     texts = Origin("runs/base", {"data": "imdb"}, "mine.txt")
