@@ -40,8 +40,9 @@ class Proposer:
     ) -> dict[str, Any] | None:
         """Return the parameters of the next candidate; None where Optuna is to propose one.
 
-        Quantizations, students and techniques, and combinations take turns; once each part was
-        tried, Optuna proposes every third candidate, and where there is no new combination.
+        Every second candidate is a combination, as long as there is a new one; the others are
+        quantizations, and students and techniques, in turn. Once each part was tried, Optuna
+        proposes every third candidate, and where there is no new combination.
 
         Args:
             tried: candidates that were measured.
@@ -55,8 +56,9 @@ class Proposer:
             return None if number % 3 == 2 else next(iter(best), None)
         small = self._small_enough(tried)
         worthwhile = (params for params in best if _start(params) not in small)
-        in_turn = [*parts, next(worthwhile, None)]
-        in_turn = in_turn[number % 3 :] + in_turn[: number % 3]
+        combination = next(worthwhile, None)
+        in_turn = parts if number // 2 % 2 == 0 else parts[::-1]
+        in_turn = [combination, *in_turn] if number % 2 else [*in_turn, combination]
         return next(params for params in in_turn if params is not None)
 
     def _single(self, queued: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
