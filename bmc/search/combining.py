@@ -1,9 +1,9 @@
 """Combine what was measured: candidates of several parts that should cost what the limits allow.
 
-The effect of a part (a student, a technique, a quantization) is known once a candidate was measured
-with it, and without it: factors of latency and size, and points that it loses. Factors multiply and
-points add up, roughly; so the costs of a combination can be estimated before it is made. Samplers
-know nothing of that, and need many more trials to find parts that fit together.
+The effect of a part (a student, a technique, a quantization) is a latency factor, a size factor and
+a drop, known once candidates with and without it were measured. Factors multiply and drops add up,
+roughly; so what a combination takes can be estimated before it is built. Samplers know nothing of
+that, and need many more trials to find parts that fit together.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def start_of(candidate: Candidate) -> str:
 
 
 def effects_of(tried: Sequence[Tried], base: Measured) -> list[Effect]:
-    """Return the effect of each part that was measured with it, and without it.
+    """Return the effect of each part if candidates with and without it were measured.
 
-    Losses are compared at the highest rung that both candidates reached, students with the model at
-    the first rung, which all of them reach. A bundle that differs from PyTorch where the one
-    without the part does not has no effect.
+    Drops are compared at the highest rung that both candidates reached; a student's, with the
+    model, at its first rung. A part is skipped if its bundle differs from PyTorch and the one
+    without it does not.
 
     Args:
         tried: candidates that were measured.
@@ -115,9 +115,8 @@ def best_of_each_start(
 ) -> dict[str, Candidate]:
     """Return for each student, and for "", the model itself, the best new combination.
 
-    Its estimated size and latency are within the limits. One that should lose no more than is
-    allowed is better than others, and among several such the one that reaches the goal; otherwise,
-    and where no loss is limited, the one that should lose least.
+    Its estimated size and latency are within the limits. Candidates are ranked by their estimated
+    drop beyond the limit, then by `goal`; by drop alone if it is not limited.
 
     Args:
         space: what is chosen from.
@@ -164,14 +163,14 @@ def _combinations(space: Space, effects: Sequence[Effect]) -> Iterator[tuple[Eff
 
 
 def _nearest(effects: Sequence[Effect], start: str) -> list[Effect]:
-    """Return the effects that were measured with a student, those of other parts as they are."""
+    """Return each part's effects with a student ("" is the model itself), with any if none has."""
     with_it = [effect for effect in effects if effect.start == start]
     names = {_name(effect) for effect in with_it}
     return with_it + [effect for effect in effects if _name(effect) not in names]
 
 
 def _some(effects: Sequence[Effect]) -> list[Effect]:
-    """Return a few settings of each part, those that lose least; estimated ratios are all kept."""
+    """Return the few settings of each part that lose least, and all those with a ratio."""
     kept: list[Effect] = []
     for effect in sorted(effects, key=lambda each: each.drop):
         same = [each for each in kept if _name(each) == _name(effect)]
@@ -184,8 +183,7 @@ def _some(effects: Sequence[Effect]) -> list[Effect]:
 def _with_other_ratios(space: Space, effects: Sequence[Effect]) -> list[Effect]:
     """Replace measured ratios of each technique by some over its range, with estimated effects.
 
-    What a technique costs falls in proportion to its ratio, and what it loses grows with the
-    square; the nearest ratio that was measured counts.
+    Savings grow with the ratio and the drop with its square, from the nearest measured ratio.
     """
     kept: list[Effect] = []
     measured: dict[tuple[str, str], list[Effect]] = {}

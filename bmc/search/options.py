@@ -33,7 +33,7 @@ class SearchOptions:
         on: where candidates are trained: ray starts a Ray cluster on this machine, or uses that of
             RAY_ADDRESS; ray://HOST:PORT uses a running cluster. The default is this machine,
             without Ray.
-        transfer: unlabeled rows that the model teaches its students and what is made of it: a .txt
+        transfer: unlabeled rows for distilling the model into students and pruned models: a .txt
             file with a text per line, a table, imagefolder:DIR or audiofolder:DIR, imdb, or none.
             Finalists learn from as many as the time allows. The default is imdb for movie-reviews
             and imdb, and none for other data.

@@ -40,9 +40,9 @@ class Proposer:
     ) -> dict[str, Any] | None:
         """Return the parameters of the next candidate; None where Optuna is to propose one.
 
-        Every second candidate is a combination, as long as there is a new one; the others are
-        quantizations, and students and techniques, in turn. Once each part was tried, Optuna
-        proposes every third candidate, and where there is no new combination.
+        Odd trials are a new combination, if any; even ones alternate between a quantization and a
+        single student or technique. Once each part was tried, Optuna proposes every third
+        candidate, and all others when no combination is left.
 
         Args:
             tried: candidates that were measured.
@@ -68,9 +68,9 @@ class Proposer:
     def _quantized(
         self, tried: Sequence[Tried], queued: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any] | None:
-        """Return the next quantization: of the model, where that may be enough, or of another.
+        """Return the next quantization: of the model if that may meet the limits, else of another.
 
-        What it does to a candidate that is fast says as much, and is measured sooner.
+        That of a fast candidate tells as much, and is measured sooner.
         """
         names = {params.get("quantize") for params in queued}
         candidate: Candidate | None = _ITSELF
@@ -106,8 +106,8 @@ class Proposer:
     ) -> list[dict[str, Any]]:
         """Return the best new combination of each student, and of the model itself.
 
-        The one of which fewest were tried comes first; students that are small enough by themselves
-        come last.
+        Those with the fewest combinations tried come first, students that are small enough alone
+        last.
         """
         known = {each.candidate.shown() for each in tried} | {each.shown() for each in failed}
         different = {each.shown(): each for each in failed}.values()
@@ -128,7 +128,7 @@ class Proposer:
         return [self.space.params_of(best[start]) for start in starts]
 
     def _small_enough(self, tried: Sequence[Tried]) -> set[str]:
-        """Return the students that cost what they may, and lose more: cutting helps them least."""
+        """Return the students within size and latency but over the drop: pruning helps least."""
         return {
             start_of(candidate)
             for candidate, rungs in tried
