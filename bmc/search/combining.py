@@ -20,6 +20,9 @@ from bmc.search.space import Candidate, Chosen, Option, Space
 Names = tuple[str, ...]
 """The parts of a candidate by their names, whatever their settings."""
 
+Structure = tuple[str, Names]
+"""The student of a candidate, "" for the model itself, and the techniques that change it."""
+
 _RATIO = "ratio"
 """The setting of techniques that remove a share of something; costs fall in proportion to it."""
 _RATIOS = 8  # that are estimated from those that were measured
@@ -105,9 +108,32 @@ def effects_of(tried: Sequence[Tried], base: Measured) -> list[Effect]:
     return effects
 
 
+def errors_of(
+    space: Space, tried: Sequence[Tried], effects: Sequence[Effect], base: Measured
+) -> dict[Structure, tuple[float, float]]:
+    """Return by how much combinations were slower and larger than estimated, by their structure.
+
+    A technique that removes one of four layers saves another share than one that removes one of
+    six; the next estimate for the same techniques is corrected by the largest factors of the
+    earlier ones.
+    """
+    errors: dict[Structure, tuple[float, float]] = {}
+    for candidate, rungs in tried:
+        parts = [_known(space, part, start_of(candidate), effects) for part in candidate.parts]
+        known = [part for part in parts if part is not None]
+        if len(parts) > 1 and len(known) == len(parts):
+            estimated, structure = _estimate(known, base), _structure(candidate)
+            slower = rungs[0].milliseconds / estimated.milliseconds
+            larger = rungs[0].bytes / max(estimated.bytes, 1)
+            before = errors.get(structure, (0.0, 0.0))
+            errors[structure] = max(slower, before[0]), max(larger, before[1])
+    return errors
+
+
 def best_of_each_start(
     space: Space,
     effects: Sequence[Effect],
+    errors: Mapping[Structure, tuple[float, float]],
     base: Measured,
     limits: Limits,
     goal: str,
@@ -121,13 +147,17 @@ def best_of_each_start(
     Args:
         space: what is chosen from.
         effects: what parts do.
+        errors: factors by which estimates for a structure are corrected.
         base: what the uncompressed model takes.
         limits: the budgets.
         goal: what is minimized: "drop", "size" or "latency".
         is_new: tells whether a candidate may be tried.
     """
     goal = "drop" if limits.drop is None else goal
-    estimates = ((parts, _estimate(parts, base)) for parts in _combinations(space, effects))
+    estimates = (
+        (parts, _corrected(_estimate(parts, base), errors.get(_structure_of(parts))))
+        for parts in _combinations(space, effects)
+    )
     fitting = [
         (limits.excess(estimated), estimated.of(goal), parts)
         for parts, estimated in estimates
@@ -221,6 +251,37 @@ def _scaled(effect: Effect, ratio: float, more: float) -> Effect:
         size=max(1 - more * (1 - effect.size), _MOST_CUT),
         drop=max(more**2 * effect.drop, _LEAST_DROP),
     )
+
+
+def _known(space: Space, part: Chosen, start: str, effects: Sequence[Effect]) -> Effect | None:
+    """Return the effect of a part with its settings, by the nearest that was measured."""
+    same = [each for each in effects if _name(each) == (part.verb, part.name)]
+    same = _nearest(same, start)
+    if not same:
+        return None
+    ratio = part.settings.get(_RATIO)
+    if not _ratios(space.option_of(part)) or not ratio:
+        exact = [each for each in same if each.part.settings == part.settings]
+        return (exact or same)[0]
+    distances = [abs(each.part.settings[_RATIO] - ratio) for each in same]
+    near = same[distances.index(min(distances))]
+    return _scaled(near, ratio, ratio / near.part.settings[_RATIO])
+
+
+def _structure(candidate: Candidate) -> Structure:
+    return start_of(candidate), tuple(f"{part.verb}/{part.name}" for part in candidate.structural)
+
+
+def _structure_of(effects: Sequence[Effect]) -> Structure:
+    return _structure(_candidate(effects))
+
+
+def _corrected(estimated: Measured, factors: tuple[float, float] | None) -> Measured:
+    if factors is None:
+        return estimated
+    slower, larger = factors
+    latency, size = slower * estimated.milliseconds, round(larger * estimated.bytes)
+    return replace(estimated, milliseconds=latency, bytes=size)
 
 
 def _name(effect: Effect) -> tuple[str, str]:

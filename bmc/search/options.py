@@ -18,7 +18,7 @@ class SearchOptions:
     """How a search is run.
 
     Args:
-        minutes: time of trials (half) and finalists together, summed over repeated calls. A trial
+        minutes: time of trials (60 %) and finalists together, summed over repeated calls. A trial
             that has begun is finished.
         trials: number of trials before the finalists are trained, summed over repeated calls; the
             default is as many as the time allows.

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmc.search.budgets import Limits, Measured
-from bmc.search.combining import Tried, best_of_each_start, effects_of, names_of, start_of
+from bmc.search.combining import (
+    Tried,
+    best_of_each_start,
+    effects_of,
+    errors_of,
+    names_of,
+    start_of,
+)
 from bmc.search.space import ITSELF, NONE, Candidate, Space
 
 _ITSELF = Candidate(None, (), None)
@@ -106,8 +113,9 @@ class Proposer:
     ) -> list[dict[str, Any]]:
         """Return the best new combination of each student, and of the model itself.
 
-        Those with the fewest combinations tried come first, students that are small enough alone
-        last.
+        Those with the fewest combinations tried come first, one more counting as much as a point,
+        or a limit's size, by which the best of them missed the limits; students that are small
+        enough alone come last.
         """
         known = {each.candidate.shown() for each in tried} | {each.shown() for each in failed}
         different = {each.shown(): each for each in failed}.values()
@@ -121,11 +129,24 @@ class Proposer:
             return not (is_known or is_hopeless)
 
         effects = effects_of(tried, self.base)
-        best = best_of_each_start(self.space, effects, self.base, self.limits, self.goal, is_new)
+        errors = errors_of(self.space, tried, effects, self.base)
+        best = best_of_each_start(
+            *(self.space, effects, errors, self.base, self.limits, self.goal), is_new
+        )
         begun = Counter(_start(params) for params in queued if _parts(params) > 1)
         small = self._small_enough(tried)
-        starts = sorted(best, key=lambda name: (name in small, begun[name]))
+        excess = self._least_excess(tried)
+        starts = sorted(best, key=lambda name: (name in small, begun[name] + excess.get(name, 0.0)))
         return [self.space.params_of(best[start]) for start in starts]
+
+    def _least_excess(self, tried: Sequence[Tried]) -> dict[str, float]:
+        """Return for each start by how much its best combination exceeds the limits."""
+        excess: dict[str, float] = {}
+        for candidate, rungs in tried:
+            if len(candidate.parts) > 1:
+                start, least = start_of(candidate), min(map(self.limits.excess, rungs))
+                excess[start] = min(least, excess.get(start, least))
+        return excess
 
     def _small_enough(self, tried: Sequence[Tried]) -> set[str]:
         """Return the students within size and latency but over the drop: pruning helps least."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bmc.choices import Between
 from bmc.search.budgets import Limits, Measured
-from bmc.search.combining import Effect, Tried, best_of_each_start, effects_of
+from bmc.search.combining import Effect, Tried, best_of_each_start, effects_of, errors_of
 from bmc.search.proposing import Proposer
 from bmc.search.space import Candidate, Chosen, Option, Space
 from tests.search.test_space import Fixed
@@ -165,7 +166,7 @@ def ratios_of(effects: list[Effect], limits: Limits = LIMITS, goal: str = "laten
         return not candidate.structural or candidate.structural[0].settings["ratio"] not in ratios
 
     while True:
-        best = best_of_each_start(SPACE, effects, BASE, limits, goal, is_new).get("mini")
+        best = best_of_each_start(SPACE, effects, {}, BASE, limits, goal, is_new).get("mini")
         if best is None:
             return ratios
         ratios.append(best.structural[0].settings["ratio"])
@@ -183,3 +184,17 @@ def test_without_a_limit_of_the_loss_what_loses_least_comes_first() -> None:
     effects = [Effect(MINI, 0.35, 0.2, 2.0), Effect(CUT, 0.5, 0.6, 3.0)]
     ratios = ratios_of(effects, Limits(None, None, None))
     assert ratios == sorted(ratios)
+
+
+def test_what_was_slower_than_estimated_corrects_the_next_estimate_for_the_same_techniques() -> (
+    None
+):
+    effects = [Effect(MINI, 0.35, 0.2, 2.0), Effect(CUT, 0.5, 0.6, 3.0)]
+    cut = replace(CUT, settings={"ratio": 0.6})
+    slow = Measured(5.0, round(BASE.bytes * 0.2 * 0.52), 12 * 0.35 * 0.4 * 1.5)
+    errors = errors_of(SPACE, [Tried(Candidate(MINI, (cut,), None), (slow,))], effects, BASE)
+    assert errors == {("mini", ("prune/structured",)): (pytest.approx(1.5), pytest.approx(1.0))}
+    best = best_of_each_start(
+        SPACE, effects, errors, BASE, LIMITS, "latency", lambda candidate: True
+    )
+    assert best["mini"].structural[0].settings["ratio"] == 0.7, "0.6 would take 2.5 ms"
