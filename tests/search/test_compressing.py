@@ -55,7 +55,8 @@ def test_a_search_meets_its_budgets_and_goes_on_with_more_trials(
     more = search(digits_model, budgets, tmp_path / "small", 3)
     assert more.trials == 3
     assert more.seconds > found.seconds
-    assert more.winners[0].validation.bytes <= best.validation.bytes
+    # OpenVINO numbers a graph's nodes on, so the same model's XML differs by a few bytes.
+    assert more.winners[0].validation.bytes < best.validation.bytes + 100
     with pytest.raises(UsageError, match="holds the study of another search"):
         search(digits_model, Budgets(max_drop=1), tmp_path / "small", 3)
 
