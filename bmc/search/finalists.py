@@ -24,6 +24,7 @@ from bmc.search.full_training import FullTraining, ShortTraining
 from bmc.search.halving import beats, is_affordable
 from bmc.search.objective import FAILURES
 from bmc.search.result import Winner
+from bmc.search.space import Candidate
 from bmc.search.trials import Trials, best_of, best_rung, ranking, seconds_of
 from bmc.workflows.export import scores_of
 
@@ -147,19 +148,31 @@ class _Planned(NamedTuple):
     def of(cls, trials: Trials, trial: FrozenTrial, full: FullTraining) -> _Planned:
         """Return how the candidate of a trial is to be trained."""
         candidate, number = trials.candidate(trial), best_rung(trial)
-        rung, seconds = trials.rungs[number], seconds_of(trial)[number]
+        rungs = zip(trials.rungs, seconds_of(trial), strict=False)
+        shorts = [_short(candidate, rung, seconds, full) for rung, seconds in rungs]
+        short = shorts[number]
+        before = shorts[number - 1] if number else None
+        if short is not None and before is not None:
+            short = short.without_what_both_take(before)
         student = candidate.student.name if candidate.student else ""
-        cut_after = (rung.student_epochs or 1) if candidate.structural else None
-        epochs = (rung.student_epochs or 0) * bool(student) + rung.epochs_after(candidate)
-        short = None
-        if seconds is not None and epochs:
-            unlabeled = rung.unlabeled if full.rows_a_second else 0
-            short = ShortTraining(seconds, epochs, full.labeled + unlabeled, unlabeled)
+        cut_after = (trials.rungs[number].student_epochs or 1) if candidate.structural else None
         return cls(full.effort(short, student, cut_after), short, student, cut_after)
 
     def seconds(self, full: FullTraining, answered: int) -> float:
         """Estimate how long that takes; see `FullTraining.seconds_of`."""
         return full.seconds_of(self.short, self.effort, self.student, self.cut_after, answered)
+
+
+def _short(
+    candidate: Candidate, rung: Effort, seconds: float | None, full: FullTraining
+) -> ShortTraining | None:
+    """Return what a candidate's training at a rung took; None where it had none, or is unknown."""
+    epochs = (rung.student_epochs or 0) * bool(candidate.student) + rung.epochs_after(candidate)
+    if seconds is None or not epochs:
+        return None
+    unlabeled = rung.unlabeled if candidate.student else rung.unlabeled_tuning
+    unlabeled *= bool(full.rows_a_second)
+    return ShortTraining(seconds, epochs, full.labeled + unlabeled, unlabeled)
 
 
 def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:
