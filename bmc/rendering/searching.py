@@ -38,8 +38,11 @@ def _table(result: Found) -> Table:
 
 
 def _figures(measured: Measured) -> tuple[str, str, str]:
-    lost, megabytes_, ms = measured.drop, megabytes(measured.bytes), measured.milliseconds
-    return f"{lost:.2f}", megabytes_.removesuffix(" MB"), significant(ms)
+    megabytes_, ms = megabytes(measured.bytes), measured.milliseconds
+    lost = f"{measured.drop:.2f}"
+    if measured.drop_low is not None:
+        lost += f" [{measured.drop_low:.2f}, {measured.drop_high:.2f}]"
+    return lost, megabytes_.removesuffix(" MB"), significant(ms)
 
 
 def _test(winner: Winner) -> str:

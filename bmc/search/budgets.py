@@ -111,12 +111,16 @@ class Measured:
         milliseconds: median latency of a row on the target.
         failure: how the bundle's answers differ from PyTorch's, where that is too much; "" where
             it is not.
+        drop_low: lower end of the drop's 95 % interval, paired by rows; None where it is unknown.
+        drop_high: upper end of it.
     """
 
     drop: float
     bytes: int
     milliseconds: float
     failure: str = ""
+    drop_low: float | None = None
+    drop_high: float | None = None
 
     def of(self, name: str) -> float:
         """Return the figure of an objective: "drop", "size" or "latency"."""
@@ -189,8 +193,10 @@ class Limits:
 
 
 def shown(measured: Measured) -> str:
-    """Write what a candidate loses and costs: "1.4 points at 5.0 MB and 0.9 ms"."""
+    """Write what a candidate loses and costs: "1.4 points [0.2, 2.6] at 5.0 MB and 0.9 ms"."""
     lost = f"{measured.drop:.1f} points" if measured.drop > -0.05 else "no points"
+    if measured.drop_low is not None:
+        lost += f" [{measured.drop_low:.1f}, {measured.drop_high:.1f}]"
     size = megabytes(measured.bytes)
     return f"{lost} at {size} and {significant(measured.milliseconds)} ms"
 

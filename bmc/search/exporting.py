@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc import console
+from bmc.contracts.tasks import task
 from bmc.data import Dataset, Examples
 from bmc.errors import UsageError
 from bmc.export import ExportOptions, flow
@@ -31,11 +33,13 @@ class Scored:
         score: accuracy of the validation rows, or what the task counts instead.
         bytes: size of the model's file.
         failure: how the bundle differs too much from PyTorch; "" where it does not.
+        outputs: its outputs for the validation rows.
     """
 
     score: float
     bytes: int
     failure: str
+    outputs: NDArray[np.float32] = field(compare=False, repr=False)
 
 
 def without_test(data: Dataset) -> Dataset:
@@ -72,26 +76,57 @@ def export_and_score(
             failure = flow.verify(draft).failure or ""
             flow.publish(draft, _UNCHECKED, flow.Timed())
         model = source.model
-    score = score_of(output, model, validation)
-    return Scored(score, bundles.read(output).model_size(), failure)
+    outputs = outputs_of(output, validation)
+    score = score_of(model, outputs, validation)
+    return Scored(score, bundles.read(output).model_size(), failure, outputs)
 
 
-def score_of(bundle: Path, model: Model, examples: Examples) -> float:
-    """Return a bundle's score: accuracy, or what the task counts instead.
+def outputs_of(bundle: Path, examples: Examples) -> NDArray[np.float32]:
+    """Return a bundle's outputs for rows.
 
     Args:
         bundle: folder of the bundle.
-        model: the model that it was made of.
         examples: the rows.
     """
     with (
         Pipeline(flow.as_runnable(bundles.read(bundle)), RuntimeOptions()) as pipeline,
         console.progress("scoring", len(examples)) as advance,
     ):
-        logits = pipeline.outputs(examples.rows, advance=advance)
+        return pipeline.outputs(examples.rows, advance=advance)
+
+
+def score_of(model: Model, outputs: NDArray[np.float32], examples: Examples) -> float:
+    """Return the score of a bundle's outputs: accuracy, or what the task counts instead.
+
+    Args:
+        model: the model that the bundle was made of.
+        outputs: the bundle's outputs for the rows.
+        examples: the rows.
+    """
     all_scores = scores.of_task(
-        *(model.task, logits, np.array(examples.labels), custom_score(model), model.thresholds),
+        *(model.task, outputs, np.array(examples.labels), custom_score(model), model.thresholds),
         names=model.labels,
     )
     score = all_scores[measure_of(model)]
     return float(score["value"] if isinstance(score, dict) else score)
+
+
+def points_lost(
+    model: Model, outputs: NDArray[np.float32], reference: Scored, examples: Examples
+) -> scores.Interval | None:
+    """Return how many points of the score are lost, with a paired interval.
+
+    Args:
+        model: the model that was compressed.
+        outputs: outputs of the compressed bundle for the rows.
+        reference: the uncompressed model's bundle.
+        examples: the rows.
+
+    Returns:
+        None where the score is a custom one, or depends on thresholds.
+    """
+    if custom_score(model) is not None or task(model.task).thresholds:
+        return None
+    labels = np.array(examples.labels)
+    lost = scores.lost(model.task, outputs, reference.outputs, labels, model.labels)
+    return scores.Interval(100 * lost.value, 100 * lost.low, 100 * lost.high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bmc import artifact, writing
@@ -23,8 +23,9 @@ FAILURES = (
     *(ArithmeticError, AssertionError, MemoryError),
 )
 """What a technique that does not fit a model raises: its candidate fails, the search goes on."""
+_ROUNDING = 0.01  # points
 _BASELINE, _TRIAL = "baseline", "trial"
-_SCORED = 1024
+SCORED_ROWS = 1024
 """Validation rows by which a trial is scored; finalists are scored by all."""
 _COMPARED, _COMPARED_AT_END = 512, 2048
 """Rows of a trial and of a finalist that PyTorch computes, too; the last export compares all."""
@@ -51,7 +52,7 @@ class Objective:
     threads: Sequence[int]
     store: StepStore
     runner: Runner
-    _score: float = 0.0
+    _base: Scored | None = None
     _trial_score: float = 0.0
     _latencies: dict[str, float] = field(default_factory=dict)
 
@@ -67,12 +68,13 @@ class Objective:
             latency: its latency when the search began; None where it begins now.
         """
         scored = self._export(self.model, self.data, self.baseline, _COMPARED)
-        self._score = self._trial_score = scored.score
+        self._base, self._trial_score = scored, scored.score
         if self.validation_rows is not None:
             validation, model = self._data_of_trials.validation, artifact.load(self.model)
             if task(model.task).thresholds:  # a candidate's are chosen by these rows, too
                 scoring.score_validation(model, validation)
-            self._trial_score = exporting.score_of(self.baseline, model, validation)
+            outputs = exporting.outputs_of(self.baseline, validation)
+            self._trial_score = exporting.score_of(model, outputs, validation)
         if latency is None:
             measured = timing.milliseconds([self.baseline], self.threads, timing.TRIAL)
             latency = measured[self.baseline]
@@ -82,7 +84,7 @@ class Objective:
     @property
     def score(self) -> float:
         """The validation score of the uncompressed model's bundle."""
-        return self._score
+        return self._base.score if self._base else 0.0
 
     @property
     def validation_rows(self) -> int | None:
@@ -123,7 +125,15 @@ class Objective:
             bundle: folder to write its bundle to.
         """
         scored = self._export(model, self.data, bundle, _COMPARED_AT_END)
-        return _compared(self._score, scored, 0.0)
+        measured = _compared(self.score, scored, 0.0)
+        if self._base is None:
+            return measured
+        lost = exporting.points_lost(
+            *(artifact.load(self.model), scored.outputs, self._base, self.data.validation)
+        )
+        if lost is None or abs(lost.value - measured.drop) > _ROUNDING:  # points of another score
+            return measured
+        return replace(measured, drop_low=lost.low, drop_high=lost.high)
 
     def keys(self, steps: Sequence[Step]) -> list[str]:
         """Return the keys of a candidate's steps."""
@@ -150,7 +160,7 @@ class Objective:
 
 def validation_rows_of_trials(data: Dataset) -> int | None:
     """Return how many validation rows score a trial, at most; None where that is all of them."""
-    return None if len(data.validation) <= _SCORED else _SCORED
+    return None if len(data.validation) <= SCORED_ROWS else SCORED_ROWS
 
 
 def _compared(score: float, scored: Scored, latency: float) -> Measured:

@@ -16,6 +16,8 @@ from bmc.data import Dataset, Examples
 from bmc.errors import UsageError
 from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
+from bmc.search import objective as objectives
+from bmc.search.budgets import shown
 from bmc.search.chain import Effort, Origin, steps_of
 from bmc.search.exporting import export_and_score, without_test
 from bmc.search.objective import Objective
@@ -83,6 +85,32 @@ def test_no_trial_reads_a_row_of_the_test_split(
     assert len(store.keys()) == 3
     objective.forget(objective.keys(steps)[:1])
     assert store.keys() == objective.keys(steps)[:1]
+
+
+def test_a_trial_is_scored_by_some_validation_rows_and_a_finalist_by_all_with_its_interval(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objectives, "SCORED_ROWS", 60)
+    data, store = without_test(datasets.load("digits")), StepStore(str(tmp_path / "steps"))
+    objective = Objective(digits_model, data, "onnx", tmp_path, (1,), store, InProcess(store))
+    objective.begin()
+    few = data.validation.spaced(60)
+    assert objective.validation_rows == 60
+    worse = bmc.prune(digits_model, "unstructured", ratio=0.97, epochs=0, output=tmp_path / "cut")
+    trial = objective.measure(worse.path, "worse")
+    finalist = objective.measure_finalist(worse.path, tmp_path / "finalist")
+    whole, some = (
+        _accuracy_of(digits_model, part) - _accuracy_of(worse.path, part)
+        for part in (data, replace(data, validation=few))
+    )
+    assert trial.drop == pytest.approx(100 * some)
+    assert finalist.drop == pytest.approx(100 * whole)
+    assert trial.drop != finalist.drop
+    assert trial.drop_low is None
+    assert finalist.drop_low is not None
+    assert finalist.drop_high is not None
+    assert finalist.drop_low < finalist.drop < finalist.drop_high
+    assert "points [" in shown(finalist)
 
 
 def test_an_export_for_measurements_refuses_data_with_its_test_split(
