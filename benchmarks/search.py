@@ -9,8 +9,8 @@
 A row takes a baseline (trained first if missing) and runs `bmc compress` on it with each seed. A
 search that was stopped continues. What a seed found is written to results/search/ROW-SEED.json.
 When all seeds of a row are there, its bars go to results/search/ROW.json: every search met its
-budgets within its time, the fronts of the seeds agree, and the winner is not beaten by a hand-made
-row of compression.py that is as fast. Nothing else may run on the machine.
+budgets within its time, the test rows do not contradict it, the fronts of the seeds agree, and no
+hand-made row of compression.py that is as fast loses less. Nothing else may run on the machine.
 
 Exit code 1: a bar is not met.
 """
@@ -128,6 +128,7 @@ def _bars(row: Row, seed: int, content: Mapping[str, Any]) -> list[Bar]:
     met = all(winner["within"] for winner in found["winners"])
     met = met or (row.may_miss and "nearest: " in found["sentence"])
     minutes = found["seconds"] / 60
+    lost = {name: 100 * value for name, value in content["lost"].items()}
     return [
         Bar(
             f"{row.name}, seed {seed}: budgets met{', or the nearest said' * row.may_miss}",
@@ -138,6 +139,12 @@ def _bars(row: Row, seed: int, content: Mapping[str, Any]) -> list[Bar]:
             f"{row.name}, seed {seed}: within {row.minutes:g} minutes",
             f"{minutes:.1f} minutes",
             minutes <= row.minutes,
+        ),
+        Bar(
+            f"{row.name}, seed {seed}: the interval of the points lost on test rows reaches down "
+            f"to {row.max_drop:g}",
+            f"{lost['value']:.2f} [{lost['low']:.2f}, {lost['high']:.2f}]",
+            lost["low"] <= row.max_drop,
         ),
     ]
 
