@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmc.search.budgets import Limits, Measured
-from bmc.search.combining import (
-    Tried,
-    best_of_each_start,
-    effects_of,
-    errors_of,
-    names_of,
-    start_of,
-)
+from bmc.search.combining import best_of_each_start
+from bmc.search.effects import Tried, effects_of, errors_of, names_of, start_of
 from bmc.search.space import ITSELF, NONE, Candidate, Space
 
 _ITSELF = Candidate(None, (), None)
@@ -58,15 +52,16 @@ class Proposer:
             number: number of the trial.
         """
         parts = [self._quantized(tried, queued), self._single(queued)]
-        best = self._combinations(tried, failed, queued)
         if parts == [None, None]:
-            return None if number % 3 == 2 else next(iter(best), None)
+            if number % 3 == 2:
+                return None
+            return next(iter(self._combinations(tried, failed, queued)), None)
+        best = self._combinations(tried, failed, queued) if number % 2 else []
         small = self._small_enough(tried)
         worthwhile = (params for params in best if _start(params) not in small)
         combination = next(worthwhile, None)
         in_turn = parts if number // 2 % 2 == 0 else parts[::-1]
-        in_turn = [combination, *in_turn] if number % 2 else [*in_turn, combination]
-        return next(params for params in in_turn if params is not None)
+        return next(params for params in (combination, *in_turn) if params is not None)
 
     def _single(self, queued: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         """Return the next student, or technique that changes the structure, alone."""

@@ -99,7 +99,7 @@ class Study:
     def impossible(self) -> list[FrozenTrial]:
         """Return the trials of candidates that cannot be made."""
         failed = (trial for trial in self.trials() if REASON in trial.user_attrs)
-        return [trial for trial in failed if trial.params and not trial.user_attrs[_TRANSIENT]]
+        return [trial for trial in failed if trial.params and not trial.user_attrs.get(_TRANSIENT)]
 
     def ask(self) -> Trial:
         """Return the next trial.

@@ -14,7 +14,7 @@ from bmc.recipes.plan import Step
 from bmc.recipes.runners import Failure
 from bmc.search.budgets import Limits, Measured, shown
 from bmc.search.chain import Effort, Origin, steps_of
-from bmc.search.combining import Tried
+from bmc.search.effects import Tried
 from bmc.search.halving import is_promoted
 from bmc.search.making import Made
 from bmc.search.objective import FAILURES, Objective

@@ -9,7 +9,8 @@ import pytest
 
 from bmc.choices import Between
 from bmc.search.budgets import Limits, Measured
-from bmc.search.combining import Effect, Tried, best_of_each_start, effects_of, errors_of
+from bmc.search.combining import best_of_each_start
+from bmc.search.effects import Effect, Tried, effects_of, errors_of
 from bmc.search.proposing import Proposer
 from bmc.search.space import Candidate, Chosen, Option, Space
 from tests.search.test_space import Fixed
@@ -178,6 +179,13 @@ def test_other_ratios_are_estimated_from_the_nearest_and_not_from_one_that_is_fa
     gentle = Effect(Chosen("prune", "structured", {"ratio": 0.2}), 0.8, 0.9, 0.3)
     assert ratios_of([effects[0], gentle]) == [], "0.4 at most is estimated from 0.2"
     assert ratios_of([effects[0], gentle], Limits(1.0, 20e6, 3.0)) == [0.3, 0.4]
+
+
+def test_a_ratio_of_0_tells_nothing_about_others() -> None:
+    nothing = Effect(Chosen("prune", "structured", {"ratio": 0.0}), 1.0, 1.0, 0.3)
+    assert ratios_of([Effect(MINI, 0.35, 0.2, 2.0), nothing]) == []
+    kept = Candidate(MINI, (nothing.part,), None)
+    assert errors_of(SPACE, [Tried(kept, (measured(kept),))], [nothing], BASE) == {}
 
 
 def test_without_a_limit_of_the_loss_what_loses_least_comes_first() -> None:
