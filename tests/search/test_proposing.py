@@ -183,9 +183,10 @@ def test_other_ratios_are_estimated_from_the_nearest_and_not_from_one_that_is_fa
 
 def test_a_ratio_of_0_tells_nothing_about_others() -> None:
     nothing = Effect(Chosen("prune", "structured", {"ratio": 0.0}), 1.0, 1.0, 0.3)
-    assert ratios_of([Effect(MINI, 0.35, 0.2, 2.0), nothing]) == []
+    mini = Effect(MINI, 0.35, 0.2, 2.0)
+    assert ratios_of([mini, nothing]) == []
     kept = Candidate(MINI, (nothing.part,), None)
-    assert errors_of(SPACE, [Tried(kept, (measured(kept),))], [nothing], BASE) == {}
+    assert errors_of(SPACE, [Tried(kept, (measured(kept),))], [mini, nothing], BASE) == {}
 
 
 def test_without_a_limit_of_the_loss_what_loses_least_comes_first() -> None:
