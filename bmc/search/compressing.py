@@ -49,10 +49,9 @@ def compress(
     """Search for a compressed model within budgets, and write the Pareto front as bundles.
 
     Techniques, their order and their settings are combined by what each takes alone, and proposed
-    by Optuna. Candidates are scored on
-    validation rows and timed on the target; the test split is read once, when the bundles of the
-    front are written. A search that was stopped resumes when it is called again with the same
-    arguments.
+    by Optuna. Candidates are scored on validation rows and timed on the target; the test split is
+    read once, when the bundles of the front are written. A search that was stopped resumes when it
+    is called again with the same arguments.
 
     Args:
         reference: a model directory, or a model's name in the workspace; the newest when None.
