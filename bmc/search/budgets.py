@@ -171,6 +171,11 @@ class Limits:
         constraints = self.constraints(measured)
         return sum(max(0.0, constraints.get(name, 0.0)) for name in names)
 
+    def is_certain(self, measured: Measured) -> bool:
+        """Tell whether the drop's whole interval is within its limit, or none is known."""
+        high = measured.drop_high
+        return self.drop is None or high is None or high <= self.drop
+
     def nearest(self, found: Mapping[str, Measured]) -> tuple[str, str]:
         """Return the name of the candidate that comes nearest to the limits, and one sentence.
 

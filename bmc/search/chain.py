@@ -16,6 +16,22 @@ _TRAINED = ("qat",)
 
 
 @dataclass(frozen=True)
+class ScoredRows:
+    """Validation rows that score the steps of a candidate, at most; None for all.
+
+    Args:
+        trained: those that score a step that trains.
+        untrained: those that score a step that trains nothing, and by which it chooses layers.
+    """
+
+    trained: int | None = None
+    untrained: int | None = None
+
+
+ALL_ROWS = ScoredRows()
+
+
+@dataclass(frozen=True)
 class Effort:
     """How long a candidate is trained.
 
@@ -24,14 +40,16 @@ class Effort:
         student_epochs: epochs of a student's training; None for those of its recipe.
         unlabeled: unlabeled rows that a student learns from, at most, also when it is fine-tuned.
         unlabeled_tuning: unlabeled rows that fine-tuning without a student learns from, at most.
-        validation_rows: validation rows that are scored, at most; None for all.
+        scored: validation rows that score the steps.
+        is_final: whether the result may be published: its last step is scored as one that trains.
     """
 
     epochs: int
     student_epochs: int | None
     unlabeled: int
     unlabeled_tuning: int = 0
-    validation_rows: int | None = None
+    scored: ScoredRows = ALL_ROWS
+    is_final: bool = False
 
     def epochs_after(self, candidate: Candidate) -> int:
         """Return the epochs after a candidate's last structural step.
@@ -78,14 +96,17 @@ def steps_of(candidate: Candidate, origin: Origin, effort: Effort, seed: int) ->
     steps: list[Step] = []
     for part in candidate.parts:
         settings: dict[str, Any] = {**part.settings, "seed": seed}
-        if effort.validation_rows is not None:
-            settings["validation_rows"] = effort.validation_rows
         if part.verb == "distill":
             settings |= {**origin.data, "student": part.name, "teacher": origin.model}
             settings |= _of_student(origin, effort)
         else:
             settings |= {"method": part.name, **origin.location()}
             settings |= _training(candidate, part, origin, effort)
+        is_trained = part.verb == "distill" or settings.get("epochs", 0) > 0
+        is_published = effort.is_final and part is candidate.parts[-1]
+        rows = effort.scored.trained if is_trained or is_published else effort.scored.untrained
+        if rows is not None:
+            settings["validation_rows"] = rows
         inputs: dict[str, str] = {}
         if steps:
             inputs["model"] = steps[-1].name

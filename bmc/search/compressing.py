@@ -20,7 +20,7 @@ from bmc.search.chain import NO_ROWS, Origin
 from bmc.search.exporting import without_test
 from bmc.search.full_training import FullTraining, rows_a_second
 from bmc.search.halving import efforts_of, full_epochs
-from bmc.search.objective import Objective, validation_rows_of_trials
+from bmc.search.objective import Objective, scored_rows, validation_rows_of_trials
 from bmc.search.options import SearchOptions
 from bmc.search.outputs import Places
 from bmc.search.probe import space_of, weight_bits_for
@@ -68,6 +68,7 @@ def compress(
         MissingError: the target does not run here, so no latency can be measured.
         GateError: no model within the budgets was found; the nearest is kept as NAME.failed.
     """
+    started = time.monotonic()
     check_targets([target], None)
     if not targets.load(target).available().devices:
         raise MissingError(
@@ -128,7 +129,9 @@ def compress(
         objective = Objective(
             *(folder, data, target, places.folder, options.threads, store, runner)
         )
-        return _checked(_search(model, objective, space, study, budgets, options, origin, places))
+        trials = _trials(model, objective, space, study, budgets, options, origin)
+        study.spend(time.monotonic() - started)
+        return _checked(_search(model, trials, budgets, options, places))
 
 
 def _runner(options: SearchOptions, store: StepStore) -> Runner:
@@ -138,7 +141,7 @@ def _runner(options: SearchOptions, store: StepStore) -> Runner:
     return runner_on(options.on, store, options.workers, None)
 
 
-def _search(
+def _trials(
     model: Model,
     objective: Objective,
     space: Space,
@@ -146,21 +149,21 @@ def _search(
     budgets: Budgets,
     options: SearchOptions,
     origin: Origin,
-    places: Places,
-) -> Found:
-    """Run the trials, then the finalists, and publish the front."""
+) -> Trials:
+    """Measure the uncompressed model, with which the trials are compared."""
     recorded = study.kept(_BASE)
     base = objective.begin(recorded["milliseconds"] if recorded else None)
     base = Measured(**recorded) if recorded else base
     budgets.refuse_met(base)  # here alone: at the end, a latency that varies would refuse it all
     limits = budgets.limits(base)
     study.keep(_BASE, {"drop": 0.0, "bytes": base.bytes, "milliseconds": base.milliseconds})
-    trials = Trials(
+    scored = scored_rows(model, objective.data, False)
+    return Trials(
         space,
         study,
         objective,
         origin,
-        efforts_of(model, objective.validation_rows, limits.milliseconds is not None),
+        efforts_of(model, scored, limits.milliseconds is not None),
         limits,
         budgets.objectives(),
         budgets.minimize,
@@ -168,6 +171,13 @@ def _search(
         options.seed,
         options.workers or objective.runner.workers,
     )
+
+
+def _search(
+    model: Model, trials: Trials, budgets: Budgets, options: SearchOptions, places: Places
+) -> Found:
+    """Run the trials, then the finalists, and publish the front."""
+    objective, study, base = trials.objective, trials.study, trials.base
     seconds = 60 * options.minutes
     trials.run(_SHARE * seconds, options.trials)
     started = time.monotonic()
@@ -178,7 +188,7 @@ def _search(
             f"try others ({places.folder} has the reasons)"
         )
     end = started + _TRAINED_BY * seconds - study.seconds - study.seconds_of_finalists
-    full = _full_training(model, objective, study, origin, (_TRAINED_BY - _SHARE) * seconds)
+    full = _full_training(model, trials, (_TRAINED_BY - _SHARE) * seconds)
     trained = finalists.train(trials, chosen, options.finalists, full, end)
     if not trained:
         raise UsageError("no finalist could be trained in full; more --trials try others")
@@ -204,7 +214,7 @@ def _search(
             folder=places.folder,
             picture=drawn,
             sentence=sentence,
-            left_out=space.left_out,
+            left_out=trials.space.left_out,
         )
         result.write(found)
     for path in (objective.baseline, *places.folder.glob("finalist-*")):
@@ -212,15 +222,14 @@ def _search(
     return found
 
 
-def _full_training(
-    model: Model, objective: Objective, study: Study, origin: Origin, seconds: float
-) -> FullTraining:
+def _full_training(model: Model, trials: Trials, seconds: float) -> FullTraining:
     """Return how finalists are trained; a search that is continued trains them as it began to."""
-    labeled, rate = len(objective.data.train), 0.0
-    if origin.transfer != NO_ROWS:
-        rate = study.kept(_RATE) or rows_a_second(model, objective.data)
-        study.keep(_RATE, rate)
-    return FullTraining(full_epochs(model), labeled, seconds, rate)
+    data, rate = trials.objective.data, 0.0
+    if trials.origin.transfer != NO_ROWS:
+        rate = trials.study.kept(_RATE) or rows_a_second(model, data)
+        trials.study.keep(_RATE, rate)
+    labeled, scored = len(data.train), scored_rows(model, data, True)
+    return FullTraining(full_epochs(model), labeled, seconds, rate, scored)
 
 
 def _check_space(space: Space, folder: Path) -> None:

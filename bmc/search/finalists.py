@@ -95,6 +95,7 @@ def train(
         trials.objective.make([trials.steps(trials.candidate(t), effort) for t, effort in pairs])
     finalists: list[Finalist] = []
     longest, answered = 0.0, 0
+    margin = 0.0 if trials.objective.validation_rows is None else _ERROR
     for number, trial in enumerate(chosen, start=1):
         if len(finalists) == count:
             break
@@ -107,7 +108,7 @@ def train(
         tried: list[Finalist] = []
         for of_effort in (effort, trials.rungs[best_rung(trial)]):
             steps = trials.steps(candidate, of_effort)
-            if tried and not _is_worth_another(tried[0], steps, best_of(trial)):
+            if tried and not _is_worth_another(tried[0], steps, best_of(trial), margin):
                 break
             folder = trials.objective.folder / f"finalist-{number}-{len(tried)}"
             try:
@@ -125,14 +126,21 @@ def train(
     return finalists
 
 
-def _is_worth_another(full: Finalist, steps: Sequence[Step], short: Measured) -> bool:
-    """Tell whether a candidate that was trained in full is also taken as its trial trained it."""
-    rows = any("validation_rows" in step.settings for step in steps)
+def _is_worth_another(
+    full: Finalist, steps: Sequence[Step], short: Measured, margin: float
+) -> bool:
+    """Tell whether a candidate that was trained in full is also taken as its trial trained it.
+
+    Args:
+        full: the candidate, trained in full.
+        steps: its steps in the trial.
+        short: what was measured in the trial.
+        margin: points by which the trial's score may differ from that of all validation rows.
+    """
     compared = [
         [(step.verb, {**step.settings, "validation_rows": None}) for step in each]
         for each in (full.steps, steps)
     ]
-    margin = _ERROR if rows else 0.0
     return compared[0] != compared[1] and full.measured.drop > short.drop + margin
 
 
@@ -218,8 +226,9 @@ def front_of(
         budgets: the budgets.
 
     Returns:
-        the finalists of the front, the best for the goal first; the nearest alone where none is
-        within the limits.
+        the finalists of the front: those whose drop is certainly within its limit, the best for the
+        goal first; then the others, the least drop first, since a small excess cannot be told from
+        none. The nearest alone where none is within the limits.
     """
     within = [finalist for finalist in finalists if not limits.excess(finalist.measured)]
     if not within:
@@ -232,8 +241,16 @@ def front_of(
         for each in within
         if not any(beats(other.measured, each.measured, objectives) for other in within)
     ]
-    front.sort(key=lambda finalist: finalist.measured.of(budgets.minimize))
-    return front, f"within {limits.shown()}: {front[0].words}, {shown(front[0].measured)}"
+
+    def rank(finalist: Finalist) -> tuple[bool, float]:
+        is_certain = limits.is_certain(finalist.measured)
+        return not is_certain, finalist.measured.of(budgets.minimize if is_certain else "drop")
+
+    front.sort(key=rank)
+    sentence = f"within {limits.shown()}: {front[0].words}, {shown(front[0].measured)}"
+    if not limits.is_certain(front[0].measured):
+        sentence += f"; the validation rows do not rule out a loss above {limits.drop:g} points"
+    return front, sentence
 
 
 def publish(

@@ -10,7 +10,7 @@ from bmc.contracts.families import recipe_of
 from bmc.data import Dataset
 from bmc.inference.run import outputs_on_rows
 from bmc.model import Model
-from bmc.search.chain import Effort
+from bmc.search.chain import ALL_ROWS, Effort, ScoredRows
 
 _ROWS = (150_000, 100_000, 70_000, 50_000, 30_000, 20_000, 10_000)
 """Numbers of unlabeled rows, the most first."""
@@ -57,12 +57,14 @@ class FullTraining:
         seconds: time of all finalists together, and of the model's answers, which they share.
         rows_a_second: rows that the model, which teaches, answers in a second; 0 where there are no
             unlabeled rows to answer.
+        scored: validation rows that score the steps.
     """
 
     epochs: int
     labeled: int
     seconds: float
     rows_a_second: float = 0.0
+    scored: ScoredRows = ALL_ROWS
 
     def effort(self, short: ShortTraining | None, student: str, cut_after: int | None) -> Effort:
         """Return how a finalist is trained, the same whenever it is asked.
@@ -76,8 +78,9 @@ class FullTraining:
         """
         rows = self._rows(short, self._epochs(student, cut_after))
         if student and cut_after is not None:  # as in the trial: what is cut depends on the weights
-            return Effort(self.epochs, cut_after, rows)
-        return Effort(self.epochs, None, rows if student else 0, 0 if student else rows)
+            return Effort(self.epochs, cut_after, rows, 0, self.scored, is_final=True)
+        by_student, by_tuning = (rows, 0) if student else (0, rows)
+        return Effort(self.epochs, None, by_student, by_tuning, self.scored, is_final=True)
 
     def seconds_of(
         self,

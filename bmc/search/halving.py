@@ -14,7 +14,7 @@ from typing import Any
 
 from bmc.model import Model
 from bmc.search.budgets import Limits, Measured
-from bmc.search.chain import Effort
+from bmc.search.chain import Effort, ScoredRows
 
 FACTOR = 2
 """One in so many candidates of a rung reaches the next."""
@@ -22,23 +22,21 @@ _SLACK = 0.1  # share of the latency's limit: it may be measured a little higher
 _ROWS = (0, 10_000, 30_000)
 
 
-def efforts_of(
-    model: Model, validation_rows: int | None, is_fast: bool = False
-) -> tuple[Effort, ...]:
+def efforts_of(model: Model, scored: ScoredRows, is_fast: bool = False) -> tuple[Effort, ...]:
     """Return how long candidates are trained at each rung.
 
     Lengths are shares of the training of the model itself: none, an eighth and a half.
 
     Args:
         model: the model that is compressed.
-        validation_rows: validation rows that are scored, at most; None for all.
+        scored: validation rows that score the steps.
         is_fast: whether a latency is limited: what is trained is fast then, and learns from
             unlabeled rows also where it is not a student.
     """
     full = full_epochs(model)
     eighth, half = max(1, full // 8), max(1, full // 2)
     rungs = [
-        Effort(epochs, student_epochs, rows, rows * is_fast, validation_rows)
+        Effort(epochs, student_epochs, rows, rows * is_fast, scored)
         for epochs, student_epochs, rows in zip(
             (0, eighth, half), (eighth, eighth, half), _ROWS, strict=True
         )

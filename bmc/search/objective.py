@@ -10,11 +10,13 @@ from bmc import artifact, writing
 from bmc.contracts.tasks import task
 from bmc.data import Dataset, with_fewer_validation_rows
 from bmc.errors import BmcError
+from bmc.model import Model
 from bmc.recipes.plan import Step
 from bmc.recipes.runners import Runner
 from bmc.recipes.store import StepStore
 from bmc.search import exporting, making, timing
 from bmc.search.budgets import Measured
+from bmc.search.chain import ScoredRows
 from bmc.search.exporting import Scored
 from bmc.workflows import scoring
 
@@ -27,7 +29,8 @@ _ROUNDING = 0.01  # points
 _BASELINE, _TRIAL = "baseline", "trial"
 SCORED_ROWS = 1024
 """Validation rows by which a trial is scored; finalists are scored by all."""
-_COMPARED, _COMPARED_AT_END = 512, 2048
+SCORED_UNTRAINED = 256  # of a step that trains nothing, whose score decides little
+_COMPARED, _COMPARED_AT_END = 256, 2048
 """Rows of a trial and of a finalist that PyTorch computes, too; the last export compares all."""
 
 
@@ -161,6 +164,21 @@ class Objective:
 def validation_rows_of_trials(data: Dataset) -> int | None:
     """Return how many validation rows score a trial, at most; None where that is all of them."""
     return None if len(data.validation) <= SCORED_ROWS else SCORED_ROWS
+
+
+def scored_rows(model: Model, data: Dataset, is_final: bool) -> ScoredRows:
+    """Return which validation rows score the steps of a candidate; its bundle is scored anyway.
+
+    Args:
+        model: the uncompressed model.
+        data: its data.
+        is_final: whether the candidate is trained in full.
+    """
+    if task(model.task).thresholds:  # they are chosen by the rows that score the last step
+        rows = None if is_final else validation_rows_of_trials(data)
+        return ScoredRows(rows, rows)
+    is_few = len(data.validation) <= SCORED_UNTRAINED
+    return ScoredRows(validation_rows_of_trials(data), None if is_few else SCORED_UNTRAINED)
 
 
 def _compared(score: float, scored: Scored, latency: float) -> Measured:

@@ -57,14 +57,16 @@ class Trials:
     width: int = 1
 
     def run(self, seconds: float, count: int | None) -> None:
-        """Run trials until the time is over or there are enough.
+        """Run trials until the time is over or there are enough; one, if the time is over before.
 
         Args:
             seconds: time for trials, those of earlier calls included.
             count: number of trials, those of earlier calls included; None for no limit.
         """
         repeated = 0
-        while self.study.seconds < seconds and repeated < _REPEATED:
+        while repeated < _REPEATED:
+            if self.study.seconds >= seconds and self.study.trials():
+                return
             left = self.width if count is None else count - len(self.study.trials())
             if left < 1:
                 return

@@ -14,7 +14,7 @@ from bmc.compress.quantize.bf16 import Bf16
 from bmc.compress.quantize.fp16 import Fp16
 from bmc.data import Dataset
 from bmc.errors import DataError
-from bmc.inference.half_precision import to_half_precision
+from bmc.inference.half_precision import DTYPES, to_half_precision
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
 from bmc.quantization.overflow import overflowing_layers
@@ -126,3 +126,22 @@ def test_layers_that_16_bits_are_not_for_compute_in_32_among_those_that_they_are
         torch.testing.assert_close(network(pixels), expected, atol=5e-3, rtol=1e-2)
     assert network.first.weight.dtype == network.last.weight.dtype == torch.float16
     assert network.second.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("layer", [nn.Linear(32, 8), nn.Conv2d(32, 8, 3)])
+def test_16_bits_are_summed_in_32_and_rounded_once(layer: nn.Module, precision: str) -> None:
+    torch.manual_seed(0)
+    dtype = DTYPES[precision]
+    values = (
+        torch.randn(4, 32, 5, 32).to(dtype)
+        if isinstance(layer, nn.Linear)
+        else (torch.randn(4, 32, 5, 5).to(dtype))
+    )
+    rounded = copy.deepcopy(layer).to(dtype).float()
+    form = nn.Sequential(copy.deepcopy(layer)).eval()
+    to_half_precision(form, precision, [])
+    with torch.inference_mode():
+        outputs, sums = form[0](values.float()), rounded(values.float())
+    assert outputs.dtype == dtype
+    torch.testing.assert_close(outputs.float(), sums, atol=1e-6, rtol=torch.finfo(dtype).eps)

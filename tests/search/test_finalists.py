@@ -13,9 +13,9 @@ pytest.importorskip("optuna")
 
 from bmc.choices import Between
 from bmc.recipes.plan import Step
-from bmc.search.budgets import Limits, Measured
+from bmc.search.budgets import Budgets, Limits, Measured
 from bmc.search.chain import Effort
-from bmc.search.finalists import choose, train
+from bmc.search.finalists import Finalist, choose, front_of, train
 from bmc.search.full_training import FullTraining
 from bmc.search.objective import Objective
 from bmc.search.space import Option, Space
@@ -74,3 +74,28 @@ def test_finalists_learn_from_the_rows_that_fit_and_what_takes_too_long_makes_ro
     assert len(finalists) == 2, "4 epochs of 6,000 seconds each are left out"
     assert made[0.3] == made[0.7] == 50_000
     assert (0.5 in made) is (width == 2), "several are trained in parallel, whatever they take"
+
+
+def test_a_loss_that_is_certainly_within_its_limit_comes_before_a_faster_model() -> None:
+    budgets = Budgets(max_drop=1, max_latency="2ms")
+    limits = budgets.limits(Measured(0.0, 1000, 10.0))
+    fast = finalist("fast", Measured(0.9, 1000, 1.0, drop_low=-0.5, drop_high=2.3))
+    slow = finalist("slow", Measured(0.1, 1000, 1.5, drop_low=-0.4, drop_high=0.6))
+    slower = finalist("slower", Measured(-0.5, 1000, 1.8, drop_low=-1.0, drop_high=0.1))
+    front, sentence = front_of([fast, slower, slow], limits, budgets)
+    assert [each.words for each in front] == ["slow", "slower", "fast"]
+    assert "rule out" not in sentence
+
+
+def test_a_loss_that_may_be_above_its_limit_is_said_and_the_least_one_comes_first() -> None:
+    budgets = Budgets(max_drop=1, max_latency="2ms")
+    limits = budgets.limits(Measured(0.0, 1000, 10.0))
+    fast = finalist("fast", Measured(0.9, 1000, 1.0, drop_low=-0.5, drop_high=2.3))
+    slow = finalist("slow", Measured(0.2, 1000, 1.5, drop_low=-1.0, drop_high=1.4))
+    front, sentence = front_of([fast, slow], limits, budgets)
+    assert [each.words for each in front] == ["slow", "fast"]
+    assert sentence.endswith("; the validation rows do not rule out a loss above 1 points")
+
+
+def finalist(words: str, measured: Measured) -> Finalist:
+    return Finalist(words, (), Path(words), Path(words), measured)

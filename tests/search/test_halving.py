@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bmc import artifact
 from bmc.search.budgets import Limits, Measured
+from bmc.search.chain import ALL_ROWS, ScoredRows
 from bmc.search.halving import beats, efforts_of, full_epochs, is_affordable, is_promoted
 
 LIMITS = Limits(1.0, None, 1.0)
@@ -49,9 +50,9 @@ def test_equal_candidates_do_not_beat_each_other() -> None:
 
 def test_lengths_are_shares_of_the_models_own_training(digits_model: Path) -> None:
     model = artifact.load(digits_model)
-    assert [rung.epochs for rung in efforts_of(model, None)] == [0, 2, 8]
+    assert [rung.epochs for rung in efforts_of(model, ALL_ROWS)] == [0, 2, 8]
     assert full_epochs(model) == 16
-    short = efforts_of(replace(model, origin={"settings": {"epochs": 1}}), None)
+    short = efforts_of(replace(model, origin={"settings": {"epochs": 1}}), ALL_ROWS)
     assert [rung.epochs for rung in short] == [0, 1]
-    few = efforts_of(model, 1_000)
-    assert {rung.validation_rows for rung in few} == {1_000}
+    few = efforts_of(model, ScoredRows(1_000, 256))
+    assert {rung.scored for rung in few} == {ScoredRows(1_000, 256)}

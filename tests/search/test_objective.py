@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import bmc
+from bmc import artifact
 from bmc import data as datasets
 from bmc.data import Dataset, Examples
 from bmc.errors import UsageError
@@ -18,9 +19,9 @@ from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
 from bmc.search import objective as objectives
 from bmc.search.budgets import shown
-from bmc.search.chain import Effort, Origin, steps_of
+from bmc.search.chain import Effort, Origin, ScoredRows, steps_of
 from bmc.search.exporting import export_and_score, without_test
-from bmc.search.objective import Objective
+from bmc.search.objective import Objective, scored_rows
 from bmc.search.space import Candidate, Chosen
 
 CANDIDATE = Candidate(
@@ -111,6 +112,20 @@ def test_a_trial_is_scored_by_some_validation_rows_and_a_finalist_by_all_with_it
     assert finalist.drop_high is not None
     assert finalist.drop_low < finalist.drop < finalist.drop_high
     assert "points [" in shown(finalist)
+
+
+def test_a_step_that_trains_nothing_is_scored_by_fewer_rows_unless_it_chooses_thresholds(
+    digits_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objectives, "SCORED_ROWS", 100)
+    monkeypatch.setattr(objectives, "SCORED_UNTRAINED", 40)
+    model, data = artifact.load(digits_model), datasets.load("digits")
+    assert scored_rows(model, data, False) == scored_rows(model, data, True) == ScoredRows(100, 40)
+    monkeypatch.setattr(objectives, "SCORED_UNTRAINED", 1_000)
+    assert scored_rows(model, data, True) == ScoredRows(100, None)
+    several = replace(model, task="multilabel")
+    assert scored_rows(several, data, False) == ScoredRows(100, 100)
+    assert scored_rows(several, data, True) == ScoredRows()
 
 
 def test_an_export_for_measurements_refuses_data_with_its_test_split(

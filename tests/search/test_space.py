@@ -13,7 +13,7 @@ from bmc import processor
 from bmc.choices import Among, Between
 from bmc.errors import SettingError
 from bmc.recipes.verbs import call_of
-from bmc.search.chain import Effort, Origin, steps_of, with_export
+from bmc.search.chain import Effort, Origin, ScoredRows, steps_of, with_export
 from bmc.search.exporting import without_test
 from bmc.search.probe import space_of
 from bmc.search.space import Option, Space
@@ -164,8 +164,11 @@ def test_fine_tuning_learns_from_unlabeled_rows_that_the_model_answers() -> None
     assert (tuned["teacher"], tuned["transfer"]) == ("runs/base", "mine.txt")
     assert tuned["transfer_size"] == 10_000
     assert "validation_rows" not in tuned
-    few = steps_of(drawn, texts, Effort(3, None, 0, 10_000, 500), 0)
-    assert [step.settings["validation_rows"] for step in few] == [500, 500]
+    scored = ScoredRows(500, 200)
+    few = steps_of(drawn, texts, Effort(3, None, 0, 10_000, scored), 0)
+    assert [step.settings["validation_rows"] for step in few] == [500, 200]
+    final = steps_of(drawn, texts, Effort(3, None, 0, 10_000, scored, is_final=True), 0)
+    assert [step.settings["validation_rows"] for step in final] == [500, 500]
     call_of(few[0])
     for step in steps:
         call_of(step)
