@@ -15,10 +15,11 @@ from bmc.data._dataset import Examples as Examples
 from bmc.data._dataset import Labels as Labels
 from bmc.data._dataset import Table as Table
 from bmc.data._dataset import check_same as check_same
+from bmc.data._dataset import count_of_spaced as count_of_spaced
 from bmc.data._dataset import histogram as histogram
 from bmc.data._dataset import image_shape as image_shape
 from bmc.data._dataset import lengths as lengths
-from bmc.data._dataset import with_fewer_validation_rows as with_fewer_validation_rows
+from bmc.data._dataset import with_fewer_rows as with_fewer_rows
 from bmc.data._features import ALL_FEATURES as ALL_FEATURES
 from bmc.data._features import column_names as column_names
 from bmc.data._features import features_in_memory as features_in_memory

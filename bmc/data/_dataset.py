@@ -40,7 +40,7 @@ class Examples:
 
     def spaced(self, count: int) -> Examples:
         """Return at most `count` rows, at equal distances: rows may be sorted by their class."""
-        step = max(-(-len(self) // count), 1)
+        step = _step(len(self), count)
         return Examples(self.rows[::step], self.labels[::step])
 
 
@@ -132,9 +132,30 @@ class Dataset:
         )
 
 
-def with_fewer_validation_rows(data: Dataset, count: int | None) -> Dataset:
-    """Return a data set with at most `count` validation rows; None keeps all of them."""
-    return data if count is None else replace(data, validation=data.validation.spaced(count))
+def count_of_spaced(total: int, count: int) -> int:
+    """Return how many rows `Examples.spaced` takes of `total`: at most `count`, more than half."""
+    return -(-total // _step(total, count))
+
+
+def _step(total: int, count: int) -> int:
+    return max(-(-total // count), 1)
+
+
+def with_fewer_rows(
+    data: Dataset, train: int | None = None, validation: int | None = None
+) -> Dataset:
+    """Return a data set with fewer rows, at equal distances.
+
+    Args:
+        data: the data set.
+        train: training rows, at most; None for all.
+        validation: validation rows, at most; None for all.
+    """
+    return replace(
+        data,
+        train=data.train if train is None else data.train.spaced(train),
+        validation=data.validation if validation is None else data.validation.spaced(validation),
+    )
 
 
 def check_same(data: Dataset, fingerprint: object, model: str) -> None:

@@ -179,6 +179,8 @@ def _is_computed_in_fp32(values: Tensor) -> bool:
 @cache
 def _multiplies(dtype: torch.dtype) -> bool:
     """Tell whether oneDNN multiplies values of a dtype on this processor."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
     kinds = torch.ops.mkldnn
     if dtype == torch.bfloat16:
         return bool(kinds._is_mkldnn_bf16_supported())

@@ -27,12 +27,14 @@ def found(result: Found) -> Rendered:
 def _table(result: Found) -> Table:
     """Return a table of the uncompressed model and the front."""
     table = Table(title=f"compressed for {result.target}; chosen by validation rows")
-    for title in ("model", "steps", "points lost", "MB", "p50 ms", "test"):
+    for title in ("model", "steps", "points lost", "MB", "p50 ms", "test", "lost on test"):
         table.add_column(title, justify="left" if title in ("model", "steps") else "right")
-    table.add_row(str(result.model), "", *_figures(result.base), "")
+    table.add_row(str(result.model), "", *_figures(result.base), "", "")
     for winner in result.winners:
+        lost = with_interval(winner.test_lost) if winner.test_lost else ""
         table.add_row(
-            winner.bundle.name, winner.candidate, *_figures(winner.validation), _test(winner)
+            *(winner.bundle.name, winner.candidate, *_figures(winner.validation)),
+            *(_test(winner), lost),
         )
     return table
 

@@ -11,8 +11,6 @@ from bmc.search.space import Candidate, Chosen
 
 NO_ROWS = "none"
 """Name of the unlabeled rows of data that has none, as --transfer takes it."""
-_TRAINED = ("qat",)
-"""Quantization that trains; the others take no epochs."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,7 @@ class Effort:
         unlabeled_tuning: unlabeled rows that fine-tuning without a student learns from, at most.
         scored: validation rows that score the steps.
         is_final: whether the result may be published: its last step is scored as one that trains.
+        labeled: labeled rows that each training learns from, at most; None for all.
     """
 
     epochs: int
@@ -50,6 +49,7 @@ class Effort:
     unlabeled_tuning: int = 0
     scored: ScoredRows = ALL_ROWS
     is_final: bool = False
+    labeled: int | None = None
 
     def epochs_after(self, candidate: Candidate) -> int:
         """Return the epochs after a candidate's last structural step.
@@ -107,6 +107,8 @@ def steps_of(candidate: Candidate, origin: Origin, effort: Effort, seed: int) ->
         rows = effort.scored.trained if is_trained or is_published else effort.scored.untrained
         if rows is not None:
             settings["validation_rows"] = rows
+        if is_trained and effort.labeled is not None:
+            settings["train_rows"] = effort.labeled
         inputs: dict[str, str] = {}
         if steps:
             inputs["model"] = steps[-1].name
@@ -147,7 +149,7 @@ def _unlabeled(origin: Origin, rows: int) -> dict[str, Any]:
 def _training(candidate: Candidate, part: Chosen, origin: Origin, effort: Effort) -> dict[str, Any]:
     """Return how a technique's result is trained: the last structural one's, by the model."""
     if part.verb == "quantize":
-        return {"epochs": max(1, effort.epochs)} if part.name in _TRAINED else {}
+        return {"epochs": max(1, effort.epochs)} if candidate.has_qat else {}
     epochs = effort.epochs_after(candidate)
     if not epochs or part is not candidate.structural[-1]:
         return {"epochs": 0}

@@ -8,21 +8,23 @@ from pathlib import Path
 
 from bmc import artifact, console, targets, workspace, writing
 from bmc import data as datasets
+from bmc.data import Examples
 from bmc.errors import GateError, MissingError, UsageError
 from bmc.model import Model
 from bmc.quantization.weight_bits import WEIGHT_BITS
 from bmc.recipes.runner_choice import runner_on
 from bmc.recipes.runners import InProcess, Runner
 from bmc.recipes.store import StepStore
-from bmc.search import finalists, picture, result, timing
-from bmc.search.budgets import Budgets, Measured
+from bmc.search import finalists, picture, publishing, result, timing
+from bmc.search.budgets import Budgets, Limits, Measured
 from bmc.search.chain import NO_ROWS, Origin
 from bmc.search.exporting import without_test
-from bmc.search.full_training import FullTraining, rows_a_second
+from bmc.search.full_training import FullTraining
 from bmc.search.halving import efforts_of, full_epochs
 from bmc.search.objective import Objective, scored_rows, validation_rows_of_trials
 from bmc.search.options import SearchOptions
 from bmc.search.outputs import Places
+from bmc.search.pace import learned_a_second, rows_a_second
 from bmc.search.probe import space_of, weight_bits_for
 from bmc.search.result import Found
 from bmc.search.space import Space
@@ -35,8 +37,10 @@ from bmc.workflows.options import Files
 from bmc.workflows.transfer import default_rows
 
 _SHARE = 0.5  # of the time, for trials; the rest is for the finalists
+_FASTER = 4.0  # than the model, what is trained where no latency is limited; students are faster
+_RUNGS = 2  # counts up where candidates are trained otherwise: their scores cannot be compared
 _TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
-_BASE, _RATE = "base", "rows a second"
+_BASE, _RATE, _LEARNED = "base", "rows a second", "rows of all trials"
 
 
 def compress(
@@ -92,7 +96,8 @@ def compress(
     before = result.read(places.folder)
     if before is None:
         places.take(options.finalists, files.force, folder)
-    data = without_test(data_of(folder, files.data))
+    whole = data_of(folder, files.data)
+    data = without_test(whole)
     console.note("finding out what this model can be compressed with")
     space = space_of(folder, data, target)
     _check_space(space, folder)
@@ -105,6 +110,7 @@ def compress(
         "sampler": options.sampler,
         "seed": options.seed,
         "threads": list(options.threads),
+        "rungs": _RUNGS,
     }
     bits = weight_bits_for(target)
     if bits != WEIGHT_BITS[0]:
@@ -129,9 +135,11 @@ def compress(
         objective = Objective(
             *(folder, data, target, places.folder, options.threads, store, runner)
         )
+        is_begun = study.kept(_BASE) is not None
         trials = _trials(model, objective, space, study, budgets, options, origin)
-        study.spend(time.monotonic() - started)
-        return _checked(_search(model, trials, budgets, options, places))
+        if not is_begun:
+            study.spend(time.monotonic() - started)
+        return _checked(_search(model, trials, budgets, options, places, whole.test))
 
 
 def _runner(options: SearchOptions, store: StepStore) -> Runner:
@@ -157,13 +165,20 @@ def _trials(
     budgets.refuse_met(base)  # here alone: at the end, a latency that varies would refuse it all
     limits = budgets.limits(base)
     study.keep(_BASE, {"drop": 0.0, "bytes": base.bytes, "milliseconds": base.milliseconds})
-    scored = scored_rows(model, objective.data, False)
+    data = objective.data
+    rate = study.kept(_RATE) or rows_a_second(model, data)
+    most = study.kept(_LEARNED) or (
+        _SHARE * 60 * options.minutes * learned_a_second(model, data, rate, _faster(base, limits))
+    )
+    study.keep(_RATE, rate)
+    study.keep(_LEARNED, most)  # with more minutes, trials stay comparable with earlier ones
+    scored = scored_rows(model, data, False)
     return Trials(
         space,
         study,
         objective,
         origin,
-        efforts_of(model, scored, limits.milliseconds is not None),
+        efforts_of(model, len(data.train), most, scored, limits.milliseconds is not None),
         limits,
         budgets.objectives(),
         budgets.minimize,
@@ -174,7 +189,12 @@ def _trials(
 
 
 def _search(
-    model: Model, trials: Trials, budgets: Budgets, options: SearchOptions, places: Places
+    model: Model,
+    trials: Trials,
+    budgets: Budgets,
+    options: SearchOptions,
+    places: Places,
+    test: Examples,
 ) -> Found:
     """Run the trials, then the finalists, and publish the front."""
     objective, study, base = trials.objective, trials.study, trials.base
@@ -197,7 +217,7 @@ def _search(
     limits = budgets.limits(base)
     front, sentence = finalists.front_of(trained, limits, budgets)
     with places.publishing(len(front)) as outputs:
-        winners = finalists.publish(trials, front, limits, outputs)
+        winners = publishing.publish(trials, front, limits, outputs, test)
         study.spend_on_finalists(time.monotonic() - started)
         shown_front = {winner.candidate for winner in winners}
         drawn = picture.write(places.folder, study.complete(), base, limits, shown_front)
@@ -224,12 +244,22 @@ def _search(
 
 def _full_training(model: Model, trials: Trials, seconds: float) -> FullTraining:
     """Return how finalists are trained; a search that is continued trains them as it began to."""
-    data, rate = trials.objective.data, 0.0
-    if trials.origin.transfer != NO_ROWS:
-        rate = trials.study.kept(_RATE) or rows_a_second(model, data)
-        trials.study.keep(_RATE, rate)
+    data, rate = trials.objective.data, trials.study.kept(_RATE)
     labeled, scored = len(data.train), scored_rows(model, data, True)
-    return FullTraining(full_epochs(model), labeled, seconds, rate, scored)
+    return FullTraining(
+        epochs=full_epochs(model),
+        labeled=labeled,
+        seconds=seconds,
+        rows_a_second=rate,
+        learned_a_second=learned_a_second(model, data, rate, _faster(trials.base, trials.limits)),
+        scored=scored,
+        has_unlabeled=trials.origin.transfer != NO_ROWS,
+    )
+
+
+def _faster(base: Measured, limits: Limits) -> float:
+    """Return how many times faster than the model trained candidates are, at least."""
+    return base.milliseconds / limits.milliseconds if limits.milliseconds else _FASTER
 
 
 def _check_space(space: Space, folder: Path) -> None:

@@ -111,22 +111,31 @@ def score_of(model: Model, outputs: NDArray[np.float32], examples: Examples) -> 
     return float(score["value"] if isinstance(score, dict) else score)
 
 
+def is_paired(model: Model) -> bool:
+    """Tell whether the loss of a model's score has a paired interval.
+
+    A custom score, and one that depends on thresholds, has none.
+
+    Args:
+        model: the model.
+    """
+    return custom_score(model) is None and not task(model.task).thresholds
+
+
 def points_lost(
-    model: Model, outputs: NDArray[np.float32], reference: Scored, examples: Examples
-) -> scores.Interval | None:
+    model: Model,
+    outputs: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    examples: Examples,
+) -> scores.Interval:
     """Return how many points of the score are lost, with a paired interval.
 
     Args:
         model: the model that was compressed.
         outputs: outputs of the compressed bundle for the rows.
-        reference: the uncompressed model's bundle.
+        reference: outputs of the uncompressed model's bundle.
         examples: the rows.
-
-    Returns:
-        None where the score is a custom one, or depends on thresholds.
     """
-    if custom_score(model) is not None or task(model.task).thresholds:
-        return None
     labels = np.array(examples.labels)
-    lost = scores.lost(model.task, outputs, reference.outputs, labels, model.labels)
+    lost = scores.lost(model.task, outputs, reference, labels, model.labels)
     return scores.Interval(100 * lost.value, 100 * lost.low, 100 * lost.high)

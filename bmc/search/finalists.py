@@ -1,4 +1,4 @@
-"""Train the best candidates in full, measure them in turn, and export those of the front."""
+"""Train the best candidates in full, measure them in turn, and choose the front."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ from typing import NamedTuple
 
 from optuna.trial import FrozenTrial
 
-from bmc import bundle as bundles
-from bmc import console, disk, writing
-from bmc.errors import GateError, StorageError, UsageError, reason_of
+from bmc import console
+from bmc.data import count_of_spaced
+from bmc.errors import GateError, StorageError, reason_of
 from bmc.measure.latency import BenchSettings
 from bmc.recipes.plan import Step
 from bmc.recipes.runners import Failure
-from bmc.recipes.running import run_step
-from bmc.search import recipe, timing
+from bmc.search import timing
 from bmc.search.budgets import Budgets, Limits, Measured, shown
-from bmc.search.chain import Effort, with_export
-from bmc.search.full_training import FullTraining, ShortTraining
+from bmc.search.chain import Effort
+from bmc.search.full_training import FullTraining, ShortTraining, Trained
 from bmc.search.halving import beats, is_affordable
 from bmc.search.objective import FAILURES
-from bmc.search.result import Winner
 from bmc.search.space import Candidate
 from bmc.search.trials import Trials, best_of, best_rung, ranking, seconds_of
-from bmc.workflows.export import scores_of
 
 _ERROR = 0.5  # points by which a score of some validation rows may differ from that of all
 
@@ -106,7 +103,8 @@ def train(
         candidate = trials.candidate(trial)
         console.note(f"finalist {len(finalists) + 1}: {candidate.shown()}")
         tried: list[Finalist] = []
-        for of_effort in (effort, trials.rungs[best_rung(trial)]):
+        short = replace(trials.rungs[best_rung(trial)], is_final=True)
+        for of_effort in (effort, short):
             steps = trials.steps(candidate, of_effort)
             if tried and not _is_worth_another(tried[0], steps, best_of(trial), margin):
                 break
@@ -149,8 +147,7 @@ class _Planned(NamedTuple):
 
     effort: Effort
     short: ShortTraining | None
-    student: str
-    cut_after: int | None
+    trained: Trained
 
     @classmethod
     def of(cls, trials: Trials, trial: FrozenTrial, full: FullTraining) -> _Planned:
@@ -162,13 +159,16 @@ class _Planned(NamedTuple):
         before = shorts[number - 1] if number else None
         if short is not None and before is not None:
             short = short.without_what_both_take(before)
-        student = candidate.student.name if candidate.student else ""
-        cut_after = (trials.rungs[number].student_epochs or 1) if candidate.structural else None
-        return cls(full.effort(short, student, cut_after), short, student, cut_after)
+        trained = Trained(
+            candidate.student.name if candidate.student else "",
+            (trials.rungs[number].student_epochs or 1) if candidate.structural else None,
+            candidate.has_qat,
+        )
+        return cls(full.effort(short, trained), short, trained)
 
     def seconds(self, full: FullTraining, answered: int) -> float:
         """Estimate how long that takes; see `FullTraining.seconds_of`."""
-        return full.seconds_of(self.short, self.effort, self.student, self.cut_after, answered)
+        return full.seconds_of(self.short, self.trained, self.effort, answered)
 
 
 def _short(
@@ -176,11 +176,15 @@ def _short(
 ) -> ShortTraining | None:
     """Return what a candidate's training at a rung took; None where it had none, or is unknown."""
     epochs = (rung.student_epochs or 0) * bool(candidate.student) + rung.epochs_after(candidate)
+    epochs += max(1, rung.epochs) * candidate.has_qat
     if seconds is None or not epochs:
         return None
     unlabeled = rung.unlabeled if candidate.student else rung.unlabeled_tuning
-    unlabeled *= bool(full.rows_a_second)
-    return ShortTraining(seconds, epochs, full.labeled + unlabeled, unlabeled)
+    unlabeled *= full.has_unlabeled
+    labeled = full.labeled
+    if rung.labeled is not None:
+        labeled = count_of_spaced(labeled, rung.labeled)
+    return ShortTraining(seconds, epochs, labeled + unlabeled, unlabeled)
 
 
 def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:
@@ -251,62 +255,3 @@ def front_of(
     if not limits.is_certain(front[0].measured):
         sentence += f"; the validation rows do not rule out a loss above {limits.drop:g} points"
     return front, sentence
-
-
-def publish(
-    trials: Trials, front: Sequence[Finalist], limits: Limits, outputs: Sequence[Path]
-) -> list[Winner]:
-    """Write the models and bundles of the front; the bundles are scored on the test split here.
-
-    Args:
-        trials: the trials.
-        front: the finalists to publish, in order.
-        limits: the budgets.
-        outputs: path of the model directory of each; its bundle's is followed by the target.
-    """
-    winners = []
-    for finalist, output in zip(front, outputs, strict=False):
-        target = trials.objective.target
-        excess = limits.excess(finalist.measured)
-        model = output.with_name(f"{output.name}.failed") if excess else output
-        bundle = output.with_name(f"{output.name}-{target}")
-        _copy(finalist.model, model)
-        step = with_export((), replace(trials.origin, model=str(model)), target)[0]
-        try:
-            run_step(step, {}, bundle)
-        except GateError as error:
-            console.note(f"{output.name}: {reason_of(error)}")
-            writing.remove(model)
-            continue
-        if excess:
-            bundle = _failed(bundle, f"the budgets were not met: {shown(finalist.measured)}")
-        path = trials.objective.folder / f"{output.name}.toml"
-        text = recipe.text_of(output.name, finalist.words, finalist.steps, target)
-        writing.write_atomically(path, text.encode())
-        scores = dict(scores_of(bundles.read(bundle)))
-        within = not excess
-        winners.append(
-            Winner(finalist.words, model, bundle, path, finalist.measured, scores, within)
-        )
-    if not winners:
-        raise UsageError("no finalist could be exported; bmc compress --trials N tries others")
-    return winners
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a model directory; an earlier one is replaced in one step."""
-    with writing.new_folder(target, force=True) as folder:
-        for path in sorted(source.rglob("*")):
-            if path.is_file():
-                copied = folder / path.relative_to(source)
-                disk.make_folders(copied.parent)
-                disk.copy(path, copied)
-
-
-def _failed(bundle: Path, failure: str) -> Path:
-    """Say in a bundle that it missed the budgets, as the report shows it; return its new path."""
-    bundles.write(bundle, replace(bundles.read(bundle).manifest, failure=failure))
-    failed = bundle.with_name(f"{bundle.name}.failed")
-    writing.remove(failed)
-    disk.rename(bundle, failed)
-    return failed

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 from bmc.contracts import families
 from bmc.contracts.families import recipe_of
-from bmc.data import Dataset
-from bmc.inference.run import outputs_on_rows
-from bmc.model import Model
+from bmc.data import count_of_spaced
 from bmc.search.chain import ALL_ROWS, Effort, ScoredRows
 
 _ROWS = (150_000, 100_000, 70_000, 50_000, 30_000, 20_000, 10_000)
-"""Numbers of unlabeled rows, the most first."""
+"""Numbers of unlabeled rows, the most first; each with all labeled rows."""
 _SHARE = 0.8  # of the finalists' time without the teacher's, for one
-_BATCH = 32
-_TIMED = 128  # rows that are answered to find out how fast the model answers
+_HALVINGS = 7  # of the labeled rows, where all of them would take too long
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,34 @@ class ShortTraining:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What of a candidate is trained.
+
+    Args:
+        student: name of the student that is distilled first; "" where there is none.
+        cut_after: epochs that a student learns before its structure is changed, or any number where
+            the model's own is changed; None where no structure is changed.
+        has_qat: whether its quantization trains.
+    """
+
+    student: str = ""
+    cut_after: int | None = None
+    has_qat: bool = False
+
+    def epochs(self, of_tuning: int) -> int:
+        """Return the epochs of all its trainings in full.
+
+        Args:
+            of_tuning: epochs of a fine-tuning.
+        """
+        is_cut = self.cut_after is not None
+        tuned = of_tuning * (is_cut + self.has_qat)
+        if not self.student:
+            return tuned
+        return tuned + ((self.cut_after or 0) if is_cut else recipe_epochs(self.student))
+
+
+@dataclass(frozen=True)
 class FullTraining:
     """How finalists are trained.
 
@@ -55,86 +79,95 @@ class FullTraining:
         epochs: epochs of fine-tuning.
         labeled: training rows of the data.
         seconds: time of all finalists together, and of the model's answers, which they share.
-        rows_a_second: rows that the model, which teaches, answers in a second; 0 where there are no
-            unlabeled rows to answer.
+        rows_a_second: rows that the model, which teaches, answers in a second; 0 where that is not
+            known.
+        learned_a_second: rows that a candidate learns from in a second, roughly, where its trial
+            trained nothing; 0 where that is not known.
         scored: validation rows that score the steps.
+        has_unlabeled: whether there are unlabeled rows.
     """
 
     epochs: int
     labeled: int
     seconds: float
     rows_a_second: float = 0.0
+    learned_a_second: float = 0.0
     scored: ScoredRows = ALL_ROWS
+    has_unlabeled: bool = True
 
-    def effort(self, short: ShortTraining | None, student: str, cut_after: int | None) -> Effort:
+    def effort(self, short: ShortTraining | None, trained: Trained) -> Effort:
         """Return how a finalist is trained, the same whenever it is asked.
 
         Args:
             short: what its training took at a rung; None where it was not trained, and where that
-                is not known: it learns from no unlabeled rows then.
-            student: name of the student that is distilled first; "" where there is none.
-            cut_after: epochs that a student learns before its structure is changed; None where no
-                structure is changed after it.
+                is not known.
+            trained: what of it is trained.
         """
-        rows = self._rows(short, self._epochs(student, cut_after))
-        if student and cut_after is not None:  # as in the trial: what is cut depends on the weights
-            return Effort(self.epochs, cut_after, rows, 0, self.scored, is_final=True)
-        by_student, by_tuning = (rows, 0) if student else (0, rows)
-        return Effort(self.epochs, None, by_student, by_tuning, self.scored, is_final=True)
+        labeled, rows = self._rows(short, trained)
+        return Effort(
+            self.epochs,
+            # As in the trial: what is cut of a student depends on its weights.
+            trained.cut_after if trained.student else None,
+            rows if trained.student else 0,
+            0 if trained.student else rows,
+            self.scored,
+            is_final=True,
+            labeled=labeled if labeled < self.labeled else None,
+        )
 
     def seconds_of(
-        self,
-        short: ShortTraining | None,
-        effort: Effort,
-        student: str,
-        cut_after: int | None,
-        answered: int,
+        self, short: ShortTraining | None, trained: Trained, effort: Effort, answered: int
     ) -> float:
         """Estimate how long a finalist's training takes; 0 where nothing is known.
 
         Args:
             short: what its training took at a rung.
+            trained: what of it is trained.
             effort: how it is trained.
-            student: name of its student; "" where there is none.
-            cut_after: epochs that a student learns before its structure is changed; None where no
-                structure is changed after it.
             answered: unlabeled rows that the model has answered for an earlier finalist.
         """
-        if short is None:
-            return 0.0
         rows = max(effort.unlabeled, effort.unlabeled_tuning)
-        training = self._training(short, self._epochs(student, cut_after), rows)
-        return self._answering(max(rows - answered, 0)) + training
+        labeled = self.labeled if effort.labeled is None else effort.labeled
+        training = self._for_a_row(short) * trained.epochs(self.epochs) * (labeled + rows)
+        new = max(rows - answered, 0) + self._new_labeled(short, labeled)
+        return training and training + self._answering(new)
 
-    def _epochs(self, student: str, cut_after: int | None) -> int:
-        if not student:
-            return self.epochs
-        return recipe_epochs(student) if cut_after is None else cut_after + self.epochs
-
-    def _rows(self, short: ShortTraining | None, epochs: int) -> int:
-        if short is None or not self.rows_a_second:
-            return 0
-        fitting = (
-            rows
-            for rows in _ROWS
-            if self._answering(rows) + self._training(short, epochs, rows) / _SHARE <= self.seconds
+    def _rows(self, short: ShortTraining | None, trained: Trained) -> tuple[int, int]:
+        """Return the labeled and the unlabeled rows, the most that fit into the time."""
+        for_a_row = self._for_a_row(short) * trained.epochs(self.epochs)
+        if not for_a_row:
+            return self.labeled, 0
+        learns_unlabeled = self.has_unlabeled and bool(
+            trained.student or trained.cut_after is not None
         )
-        return max(next(fitting, 0), short.unlabeled)
+        halves = [-(-self.labeled >> halvings) for halvings in range(_HALVINGS + 1)]
+        options = [(self.labeled, rows) for rows in _ROWS if learns_unlabeled]
+        options += [(count_of_spaced(self.labeled, count), 0) for count in halves]
+        fitting = (
+            (labeled, rows)
+            for labeled, rows in options
+            if self._answering(rows + self._new_labeled(short, labeled))
+            + for_a_row * (labeled + rows) / _SHARE
+            <= self.seconds
+        )
+        labeled, rows = next(fitting, options[-1])
+        if short is None:
+            return labeled, rows
+        return max(labeled, short.rows - short.unlabeled), max(rows, short.unlabeled)
+
+    def _new_labeled(self, short: ShortTraining | None, labeled: int) -> int:
+        """Return the labeled rows that the model has to answer; those of a trial, it has."""
+        is_new = short is None or labeled > short.rows - short.unlabeled
+        return labeled if is_new else 0
 
     def _answering(self, rows: int) -> float:
         return rows / self.rows_a_second if self.rows_a_second else 0.0
 
-    def _training(self, short: ShortTraining, epochs: int, unlabeled: int) -> float:
-        for_a_row = short.seconds / (short.epochs * short.rows)  # in each epoch
-        return for_a_row * epochs * (self.labeled + unlabeled)
-
-
-def rows_a_second(model: Model, data: Dataset) -> float:
-    """Return how many rows a model answers in a second in PyTorch, by some training rows."""
-    rows = data.train.rows[:_TIMED]
-    started = time.perf_counter()
-    outputs_on_rows(model.module.cpu().eval(), model.encoder, rows, _BATCH)
-    return len(rows) / (time.perf_counter() - started)
+    def _for_a_row(self, short: ShortTraining | None) -> float:
+        """Return the seconds for a row in an epoch; 0 where they are not known."""
+        if short is not None:
+            return short.seconds / (short.epochs * short.rows)
+        return 1 / self.learned_a_second if self.learned_a_second else 0.0
 
 
 def recipe_epochs(student: str) -> int:

@@ -10,6 +10,7 @@ promoted when it is asked for, without waiting for the rung to fill).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bmc.model import Model
@@ -18,32 +19,49 @@ from bmc.search.chain import Effort, ScoredRows
 
 FACTOR = 2
 """One in so many candidates of a rung reaches the next."""
+_LEAST_ROWS = 256  # of a training: fewer teach nothing
 _SLACK = 0.1  # share of the latency's limit: it may be measured a little higher than it is
 _ROWS = (0, 10_000, 30_000)
+"""Unlabeled rows of each rung, at most."""
+_SHARES = (0.1, 0.1, 0.3)
+"""Share of the time of all trials that a training at each rung takes, at most."""
 
 
-def efforts_of(model: Model, scored: ScoredRows, is_fast: bool = False) -> tuple[Effort, ...]:
+def efforts_of(
+    model: Model, labeled: int, most: float, scored: ScoredRows, is_fast: bool = False
+) -> tuple[Effort, ...]:
     """Return how long candidates are trained at each rung.
 
-    Lengths are shares of the training of the model itself: none, an eighth and a half.
+    Lengths are shares of the training of the model itself: none, an eighth and a half; less where
+    that would take too much of the time.
 
     Args:
         model: the model that is compressed.
+        labeled: labeled training rows.
+        most: rows that a candidate could learn from in the time of all trials.
         scored: validation rows that score the steps.
         is_fast: whether a latency is limited: what is trained is fast then, and learns from
             unlabeled rows also where it is not a student.
     """
     full = full_epochs(model)
-    eighth, half = max(1, full // 8), max(1, full // 2)
-    rungs = [
-        Effort(epochs, student_epochs, rows, rows * is_fast, scored)
-        for epochs, student_epochs, rows in zip(
-            (0, eighth, half), (eighth, eighth, half), _ROWS, strict=True
-        )
-    ]
-    if eighth == half:  # a short training has no room for a rung between
-        del rungs[2]
+    lengths = (max(1, full // 8), max(1, full // 8), max(1, full // 2))
+    rungs = []
+    for number, (epochs, unlabeled, share) in enumerate(zip(lengths, _ROWS, _SHARES, strict=True)):
+        trained, rows, more = _within(int(share * most), epochs, labeled, unlabeled)
+        effort = Effort(trained if number else 0, trained, more, more * is_fast, scored)
+        rungs.append(replace(effort, labeled=rows if rows < labeled else None))
+    if (rungs[1].epochs, rungs[1].labeled) == (rungs[2].epochs, rungs[2].labeled):
+        del rungs[2]  # a short training has no room for a rung between
     return tuple(rungs)
+
+
+def _within(most: int, epochs: int, labeled: int, unlabeled: int) -> tuple[int, int, int]:
+    """Return epochs, labeled and unlabeled rows, so that at most `most` rows are learned from."""
+    epochs = min(epochs, max(1, most // labeled))
+    rows = most // epochs
+    if rows < labeled:
+        return 1, max(rows, _LEAST_ROWS), 0
+    return epochs, labeled, min(unlabeled, rows - labeled)
 
 
 def full_epochs(model: Model) -> int:

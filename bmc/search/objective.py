@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bmc import artifact, writing
 from bmc.contracts.tasks import task
-from bmc.data import Dataset, with_fewer_validation_rows
+from bmc.data import Dataset, with_fewer_rows
 from bmc.errors import BmcError
 from bmc.model import Model
 from bmc.recipes.plan import Step
@@ -129,12 +129,11 @@ class Objective:
         """
         scored = self._export(model, self.data, bundle, _COMPARED_AT_END)
         measured = _compared(self.score, scored, 0.0)
-        if self._base is None:
+        base = artifact.load(self.model)
+        if self._base is None or not exporting.is_paired(base):
             return measured
-        lost = exporting.points_lost(
-            *(artifact.load(self.model), scored.outputs, self._base, self.data.validation)
-        )
-        if lost is None or abs(lost.value - measured.drop) > _ROUNDING:  # points of another score
+        lost = exporting.points_lost(base, scored.outputs, self._base.outputs, self.data.validation)
+        if abs(lost.value - measured.drop) > _ROUNDING:  # points of another score
             return measured
         return replace(measured, drop_low=lost.low, drop_high=lost.high)
 
@@ -155,7 +154,7 @@ class Objective:
 
     @property
     def _data_of_trials(self) -> Dataset:
-        return with_fewer_validation_rows(self.data, self.validation_rows)
+        return with_fewer_rows(self.data, validation=self.validation_rows)
 
     def _export(self, model: Path, data: Dataset, output: Path, compared: int) -> Scored:
         return exporting.export_and_score(model, data, self.target, output, compared)

@@ -41,9 +41,10 @@ class Proposer:
     ) -> dict[str, Any] | None:
         """Return the parameters of the next candidate; None where Optuna is to propose one.
 
-        Odd trials are a new combination, if any; even ones alternate between a quantization and a
-        single student or technique. Once each part was tried, Optuna proposes every third
-        candidate, and all others when no combination is left.
+        Odd trials are a new combination, if any; even ones are a quantization, or one technique or
+        student: in turn where fewer bits alone may meet the limits, else every third a
+        quantization. Once each part was tried, Optuna proposes every third candidate, and all
+        others when no combination is left.
 
         Args:
             tried: candidates that were measured.
@@ -60,7 +61,10 @@ class Proposer:
         small = self._small_enough(tried)
         worthwhile = (params for params in best if _start(params) not in small)
         combination = next(worthwhile, None)
-        in_turn = parts if number // 2 % 2 == 0 else parts[::-1]
+        turn = number // 2
+        are_enough = self.limits.may_be_met_by_bits(self.base)
+        is_for_bits = turn % 2 == 0 if are_enough else turn % 3 == 2
+        in_turn = parts if is_for_bits else parts[::-1]
         return next(params for params in (combination, *in_turn) if params is not None)
 
     def _single(self, queued: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bmc.errors import ArtifactError
+from bmc.measure.scores import Interval
 from bmc.search.budgets import Budgets, Measured
 from bmc.typed import read_as
 from bmc.untrusted import read_json
@@ -29,6 +30,8 @@ class Winner:
         validation: points of the validation score lost, size, and latency, measured in turn.
         test: scores of the test rows, by name.
         within: whether it is within all budgets.
+        test_lost: points of the test score lost, with their paired interval; None where there is no
+            such interval.
     """
 
     candidate: str
@@ -38,6 +41,7 @@ class Winner:
     validation: Measured
     test: dict[str, Any]
     within: bool
+    test_lost: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class Found:
         budgets: the budgets.
         base: what the uncompressed model takes, in the run in which the finalists were measured.
         base_score: its validation score.
-        winners: the Pareto front within the budgets, the best for the goal first; where no model is
-            within them, the nearest alone.
+        winners: the Pareto front within the budgets, as `finalists.front_of` orders it; where no
+            model is within them, the nearest alone.
         trials: number of trials.
         failed: number of candidates that could not be made.
         seconds: how long the search took, all calls together.

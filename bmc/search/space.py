@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from typing import Any, Protocol
 
 from bmc.choices import Among, Between
 
 NONE, ITSELF = "none", "itself"
 _SLOTS = ("first", "second")
+_TRAINED = ("qat",)
+"""Quantization that trains; the others take no epochs."""
 """Parameters that name a technique each; their order is that of the steps."""
 
 
@@ -84,6 +85,11 @@ class Candidate:
         ends = (self.student,), self.structural, (self.quantization,)
         return tuple(part for group in ends for part in group if part is not None)
 
+    @property
+    def has_qat(self) -> bool:
+        """Whether the quantization trains; the other ones do not."""
+        return self.quantization is not None and self.quantization.name in _TRAINED
+
     def without_last(self) -> Candidate:
         """Return the candidate without the last thing that is done; at least one is done."""
         if self.quantization is not None:
@@ -130,14 +136,15 @@ class Space:
         return Candidate(student, tuple(structural.values()), quantization)
 
     def singles(self) -> list[dict[str, Any]]:
-        """Return the parameters of each student, and of each technique that changes the structure.
+        """Return the parameters of each technique that changes the structure, and of each student.
 
-        They come in turn. Settings of techniques, which are missing, are drawn.
+        Techniques come first, since they are measured without training. Their settings, which are
+        missing, are drawn.
         """
         none = {"start": ITSELF, "first": NONE, "quantize": NONE}
         taught = [{**none, "start": _key(option)} for option in self.students]
         cut = [{**none, "first": _key(option), "second": NONE} for option in self.structural]
-        return [entry for pair in zip_longest(taught, cut) for entry in pair if entry is not None]
+        return cut + taught
 
     def quantized(self, candidate: Candidate) -> list[dict[str, Any]]:
         """Return the parameters of a candidate with each technique that quantizes.

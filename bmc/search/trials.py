@@ -23,6 +23,7 @@ from bmc.search.space import Candidate, Space
 from bmc.search.study import RUNGS, SECONDS, SHOWN, Replay, Study
 
 _REPEATED = 20  # candidates in a row that were measured before: there are hardly others
+_FEW = 3  # trials that are run even if the time is over
 _KEPT = 8  # candidates whose models are kept
 
 
@@ -57,7 +58,9 @@ class Trials:
     width: int = 1
 
     def run(self, seconds: float, count: int | None) -> None:
-        """Run trials until the time is over or there are enough; one, if the time is over before.
+        """Run trials until the time is over or there are enough.
+
+        Where the time is over before, a few are run nevertheless, until one can be measured.
 
         Args:
             seconds: time for trials, those of earlier calls included.
@@ -65,7 +68,8 @@ class Trials:
         """
         repeated = 0
         while repeated < _REPEATED:
-            if self.study.seconds >= seconds and self.study.trials():
+            is_enough = self.study.complete() or len(self.study.trials()) >= _FEW
+            if self.study.seconds >= seconds and is_enough:
                 return
             left = self.width if count is None else count - len(self.study.trials())
             if left < 1:

@@ -28,6 +28,16 @@ _ROUNDS = 200
 _LEAST = 1e-12
 
 
+def answers_are_kept(kind: str, augment: Sequence[str]) -> bool:
+    """Tell whether teachers predict each training row once, and not anew in every epoch.
+
+    Args:
+        kind: kind of the rows.
+        augment: names of the random changes of the rows.
+    """
+    return kind not in _CHANGING or not augment
+
+
 @dataclass(frozen=True)
 class Ensemble:
     """Teachers whose answers a student learns from, as one.
@@ -56,7 +66,7 @@ class Ensemble:
         Raises:
             UsageError: a teacher has another task or other classes.
         """
-        if work.data.kind in _CHANGING and work.augment:
+        if not answers_are_kept(work.data.kind, work.augment):
             return self.live_answers(
                 student, work, lambda _, teacher: live_logits(teacher, student, work.device)
             )

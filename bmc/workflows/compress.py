@@ -15,7 +15,7 @@ from bmc.compress.distill.logits import Logits
 from bmc.compress.distill.vectors import Vectors, check_widths
 from bmc.contracts.tasks import EMBEDDING
 from bmc.contracts.techniques import technique
-from bmc.data import Dataset, with_fewer_validation_rows
+from bmc.data import Dataset, with_fewer_rows
 from bmc.errors import GateError, UsageError
 from bmc.inference.form import is_quantized
 from bmc.inference.quantized_form import stored_bytes
@@ -118,13 +118,15 @@ def compress(
     given = transfer.rows_of(tuning, tuning.transfer, data)
     edits_words = tuning.augment_texts and tuning.teacher
     taught_by = teachers.load(teacher) if edits_words else model
-    made = transfer.new_rows_of(tuning, data, given.rows, taught_by)
+    learned = with_fewer_rows(data, train=tuning.train_rows)
+    made = transfer.new_rows_of(tuning, learned, given.rows, taught_by)
     del taught_by
     unlabeled = joined(given.rows, made.rows)
-    data = with_fewer_validation_rows(data, tuning.validation_rows)
+    data = with_fewer_rows(data, validation=tuning.validation_rows)
+    learned = with_fewer_rows(learned, validation=tuning.validation_rows)
     checkpoints = workspace.checkpoints_of(output)
 
-    def work_of(run: str) -> Work:
+    def work_of(run: str, data: Dataset = data) -> Work:
         weights = [weights_sha256(path) for path in (folder, teacher)]
         run = f"{weights} {tuning} {run}"
         settings, cache = tuning.settings(model), workspace.cache()
@@ -143,6 +145,7 @@ def compress(
     console.note(f"{method}: {shown_change(before, applied)}")
     _note_lost_zeros(model, zeros, method)
     if tuning.epochs:
+        work = work_of(str(asdict(step)), learned)
         _tune(model, work, *_teacher_for(kind, tuning, model, teacher))
         after = replace(applied, score=_score_of(model, work))
     if after.score is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bmc import artifact, console, workspace
 from bmc.contracts.tasks import EMBEDDING
-from bmc.data import Dataset, with_fewer_validation_rows, with_reference
+from bmc.data import Dataset, with_fewer_rows, with_reference
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training import collective
 from bmc.training.augment import check_kind
@@ -36,7 +36,7 @@ from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.lessons import refuse_mixing, steps_of
 from bmc.workflows.options import Output
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
-from bmc.workflows.preparation import with_preparation
+from bmc.workflows.preparation import VOCABULARY, with_preparation
 from bmc.workflows.results import Distilled
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
@@ -96,7 +96,8 @@ def distill(
     teacher_score = next(
         (value for name, value in teacher_model.scores.items() if name != "best_epoch"), None
     )
-    made = transfer.new_rows_of(settings, data, unlabeled.rows, teacher_model)
+    learned = with_fewer_rows(data, train=settings.train_rows)
+    made = transfer.new_rows_of(settings, learned, unlabeled.rows, teacher_model)
     readable = replace(data, unlabeled=joined(unlabeled.rows, made.rows))
     model = students.untrained(chosen, teacher_model, readable, settings.seed)
     if data.task == EMBEDDING:
@@ -110,14 +111,15 @@ def distill(
     checkpoints = workspace.checkpoints_of(output)
     parts = (
         f"{students.identity(chosen, model)} {first_teacher.sha256} {data.fingerprint} "
-        f"{settings.validation_rows}"
+        f"{settings.train_rows} {settings.validation_rows}"
     )
     start = hashlib.sha256(parts.encode()).hexdigest()
     steps = with_preparation(steps, settings, training, start)
     unlabeled_record = transfer.record(reference, unlabeled, settings, made)
-    data = with_fewer_validation_rows(data, settings.validation_rows)
+    data = with_fewer_rows(data, validation=settings.validation_rows)
+    learned = with_fewer_rows(data, train=settings.train_rows)
     work = work_for(
-        data,
+        learned,
         readable.unlabeled,
         training,
         checkpoints,
@@ -125,8 +127,12 @@ def distill(
         load=lambda reference: teachers.load(Path(reference)),
         run=f"{start} {[asdict(step) for _, step in steps]} {unlabeled_record['sha256']}",
     )
-    _note_plan(chosen, training, data, len(work.unlabeled))
-    applied = [_apply(method, step, model, work, settings.seed) for method, step in steps]
+    counted = replace(work, data=replace(work.data, train=data.train))  # words of all texts
+    _note_plan(chosen, training, learned, len(work.unlabeled))
+    applied = [
+        _apply(method, step, model, counted if method == VOCABULARY else work, settings.seed)
+        for method, step in steps
+    ]
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     ensemble = Ensemble(
         [(str(entry.folder), entry.sha256) for entry in (first_teacher, *further_teachers)],

@@ -13,6 +13,7 @@ from bmc.model import Step
 from bmc.training.settings import TrainingSettings
 from bmc.workflows.tuning import Distillation
 
+VOCABULARY = "prune/vocabulary"
 _NOT_BY_TOKEN = {"logits", "rows"}  # parts of a view that do not depend on the tokens of a row
 
 
@@ -44,7 +45,7 @@ def with_preparation(
         prepared.append(("distill/masked", masked))
     if settings.vocabulary != "keep":
         tokens = 0 if settings.vocabulary == "auto" else int(settings.vocabulary)
-        pruned: tuple[str, Step] = ("prune/vocabulary", Vocabulary(tokens=tokens))
+        pruned: tuple[str, Step] = (VOCABULARY, Vocabulary(tokens=tokens))
         if taught and _compares_tokens(taught[0][1]):
             _refuse_trained_ngrams(settings, taught[0][1])
             prepared += [taught.pop(0), pruned]

@@ -68,6 +68,8 @@ class Tuning:
             neighbors in the teacher's word embedding), swap (exchanges words), drop (deletes them).
         max_drop: points of the validation score that may be lost; if more is lost, the exit code is
             1 and the model is kept as NAME.failed.
+        train_rows: labeled training rows to learn from, at equal distances; the default is all of
+            them.
         validation_rows: validation rows that are scored, at equal distances; the default is all of
             them.
         precision: bf16, fp32, or auto: bf16 where the processor supports it.
@@ -90,6 +92,7 @@ class Tuning:
     augment_texts: int = 0
     text_edits: tuple[str, ...] = field(default=(NEIGHBORS,), metadata=about(_EDITS))
     max_drop: float | None = None
+    train_rows: int | None = None
     validation_rows: int | None = None
     precision: str | None = field(default=None, metadata=about(PRECISION))
     checkpoint_every: int | None = None
@@ -102,7 +105,7 @@ class Tuning:
             raise SettingError(f"epochs is {self.epochs}; it must be 0 or more")
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise SettingError(f"max drop is {self.max_drop}; it is in points, 0 to 100")
-        _check_validation_rows(self.validation_rows)
+        _check_rows(self.train_rows, self.validation_rows)
         _check_new_texts(self.augment_texts, self.text_edits)
         if self.augment_texts and not self.has_teacher:
             raise UsageError(
@@ -221,6 +224,8 @@ class Distillation:
             to zero. The default is the student's recipe, 1e-3 for tiny.
         batch_size: rows per step. The default is the student's recipe, 128 for tiny.
         accumulate: parts in which the rows of a step are computed one after another: less memory.
+        train_rows: labeled training rows to learn from, at equal distances; the default is all of
+            them.
         validation_rows: validation rows that are scored, at equal distances; the default is all of
             them.
         precision: auto is bf16 where the processor supports it.
@@ -264,6 +269,7 @@ class Distillation:
     learning_rate: float | None = None
     batch_size: int | None = None
     accumulate: int | None = None
+    train_rows: int | None = None
     validation_rows: int | None = None
     precision: str = field(default="auto", metadata=about(PRECISION))
     checkpoint_every: int = 200
@@ -274,7 +280,7 @@ class Distillation:
         check_choices(self)
         if self.pretrain < 0:
             raise SettingError(f"pretrain is {self.pretrain}; it is a number of epochs, 0 or more")
-        _check_validation_rows(self.validation_rows)
+        _check_rows(self.train_rows, self.validation_rows)
         _check_new_texts(self.augment_texts, self.text_edits)
         self.weights()
         self.training(TrainingSettings())
@@ -329,6 +335,8 @@ def _check_new_texts(count: int, edits: tuple[str, ...]) -> None:
         raise SettingError(f"text edits is empty; name one of {', '.join(TEXT_EDITS)}")
 
 
-def _check_validation_rows(count: int | None) -> None:
-    if count is not None and count < 1:
-        raise SettingError(f"validation rows is {count}; at least 1 is scored")
+def _check_rows(train: int | None, validation: int | None) -> None:
+    if train is not None and train < 1:
+        raise SettingError(f"train rows is {train}; at least 1 is needed")
+    if validation is not None and validation < 1:
+        raise SettingError(f"validation rows is {validation}; at least 1 is scored")

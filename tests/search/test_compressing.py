@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("optuna")
 
 import bmc as package
+from bmc import ModelHandle
 from bmc import bundle as bundles
 from bmc.errors import UnknownError, UsageError
 from bmc.recipes.expand import plan_of
@@ -45,6 +46,16 @@ def test_a_search_meets_its_budgets_and_goes_on_with_more_trials(
     assert best.validation.drop <= 50
     assert bundle.manifest.scores["rows"] == 359  # the test split, opened for the report
     assert best.test["accuracy"] == bundle.manifest.scores["accuracy"]
+    model = package.open(digits_model)
+    assert isinstance(model, ModelHandle)
+    whole = model.to("openvino", output=tmp_path / "whole")
+    accuracies = [
+        bundles.read(path).manifest.scores["accuracy"]["value"]
+        for path in (whole.path, best.bundle)
+    ]
+    assert best.test_lost is not None
+    assert best.test_lost.value == pytest.approx(100 * (accuracies[0] - accuracies[1]))
+    assert best.test_lost.low <= best.test_lost.value <= best.test_lost.high
     assert found.sentence.startswith("within 50 points")
     assert b"<svg" in found.picture.read_bytes()
     plan = plan_of(read_recipe(best.recipe))  # bmc run takes it

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from bmc import artifact
-from bmc import data as datasets
 from bmc.search.chain import Effort
-from bmc.search.exporting import without_test
-from bmc.search.full_training import FullTraining, ShortTraining, recipe_epochs, rows_a_second
+from bmc.search.full_training import FullTraining, ShortTraining, Trained, recipe_epochs
 
 FULL = FullTraining(epochs=4, labeled=6_000, seconds=0, rows_a_second=100)
+CUT, TINY = Trained("", 1), Trained("tiny")
 PRUNED = ShortTraining(seconds=60, epochs=1, rows=6_000)  # a hundredth of a second for a row
 
 
@@ -23,14 +20,14 @@ def within(seconds: float) -> FullTraining:
 
 def test_the_teachers_answers_and_the_training_with_a_margin_must_fit_into_the_time() -> None:
     training = 4 * 160  # seconds: four epochs of 16,000 rows; the answers take 100
-    assert within(101 + training / 0.8).effort(PRUNED, "", 1) == Effort(
+    assert within(101 + training / 0.8).effort(PRUNED, CUT) == Effort(
         4, None, 0, 10_000, is_final=True
     )
-    assert within(99 + training / 0.8).effort(PRUNED, "", 1) == Effort(4, None, 0, 0, is_final=True)
-    assert within(1e6).effort(PRUNED, "", 1) == Effort(4, None, 0, 150_000, is_final=True)
+    assert within(99 + training / 0.8).effort(PRUNED, CUT) == Effort(4, None, 0, 0, is_final=True)
+    assert within(1e6).effort(PRUNED, CUT) == Effort(4, None, 0, 150_000, is_final=True)
     effort = Effort(4, None, 0, 10_000)
-    assert FULL.seconds_of(PRUNED, effort, "", 1, 0) == pytest.approx(100 + training)
-    assert FULL.seconds_of(PRUNED, effort, "", 1, 30_000) == pytest.approx(training)
+    assert FULL.seconds_of(PRUNED, CUT, effort, 0) == pytest.approx(100 + training)
+    assert FULL.seconds_of(PRUNED, CUT, effort, 30_000) == pytest.approx(training)
 
 
 def test_what_two_trainings_of_a_candidate_took_tells_what_a_row_takes() -> None:
@@ -45,36 +42,57 @@ def test_a_student_learns_for_the_epochs_of_its_recipe() -> None:
     tiny = ShortTraining(seconds=6, epochs=1, rows=6_000)
     training = 3 * 36  # of 36,000 rows
     effort = Effort(4, None, 30_000, is_final=True)
-    assert within(301 + training / 0.8).effort(tiny, "tiny", None) == effort
-    assert FULL.seconds_of(tiny, effort, "tiny", None, 0) == pytest.approx(300 + training)
+    assert within(301 + training / 0.8).effort(tiny, TINY) == effort
+    assert FULL.seconds_of(tiny, TINY, effort, 0) == pytest.approx(300 + training)
 
 
 def test_a_student_that_is_cut_learns_before_as_long_as_in_its_trial_and_from_all_rows_after() -> (
     None
 ):
     tiny = ShortTraining(seconds=12, epochs=2, rows=6_000)
-    effort = within(1e6).effort(tiny, "tiny", 1)
+    effort = within(1e6).effort(tiny, Trained("tiny", 1))
     assert effort == Effort(4, 1, 150_000, is_final=True)
-    seconds = FULL.seconds_of(tiny, effort, "tiny", 1, 150_000)
+    seconds = FULL.seconds_of(tiny, Trained("tiny", 1), effort, 150_000)
     assert seconds == pytest.approx(5 * 156)
 
 
 def test_a_finalist_learns_from_no_fewer_rows_than_at_its_rung() -> None:
     slow = ShortTraining(seconds=1_000, epochs=1, rows=16_000, unlabeled=10_000)
-    assert within(10).effort(slow, "tiny", None) == Effort(4, None, 10_000, is_final=True)
+    assert within(10).effort(slow, TINY) == Effort(4, None, 10_000, is_final=True)
 
 
 def test_without_a_known_time_or_unlabeled_rows_labeled_ones_are_all() -> None:
-    assert within(1e6).effort(None, "", None) == Effort(4, None, 0, 0, is_final=True)
-    assert FullTraining(4, 6_000, 1e6).effort(PRUNED, "", 1) == Effort(4, None, 0, 0, is_final=True)
-    assert FULL.seconds_of(None, Effort(4, None, 0), "", 1, 0) == 0
+    assert within(1e6).effort(None, CUT) == Effort(4, None, 0, 0, is_final=True)
+    alone = replace(within(1e6), has_unlabeled=False)
+    assert alone.effort(PRUNED, CUT) == Effort(4, None, 0, 0, is_final=True)
+    assert FULL.seconds_of(None, CUT, Effort(4, None, 0), 0) == 0
 
 
-def test_a_model_is_timed_on_training_rows(digits_model: Path) -> None:
-    model, data = artifact.load(digits_model), without_test(datasets.load("digits"))
-    assert rows_a_second(model, data) > 10
+def test_where_one_epoch_takes_too_long_a_finalist_learns_from_fewer_labeled_rows() -> None:
+    alone = replace(within(125), has_unlabeled=False)
+    assert alone.effort(PRUNED, CUT) == Effort(4, None, 0, 0, is_final=True, labeled=None)
+    few = ShortTraining(seconds=15, epochs=1, rows=1_500)  # a hundredth of a second for a row
+    effort = alone.effort(few, CUT)
+    assert effort == Effort(4, None, 0, 0, is_final=True, labeled=1_500)
+    assert alone.seconds_of(few, CUT, effort, 0) == pytest.approx(4 * 15)
+    longer = replace(alone, seconds=31 + 4 * 30 / 0.8)  # 3,000 rows are answered and learned from
+    assert longer.effort(few, CUT).labeled == 3_000
 
 
-def test_an_unknown_student_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'huge'"):
-        recipe_epochs("huge")
+def test_where_no_trial_trained_it_the_models_speed_tells_how_long_a_finalist_takes() -> None:
+    known = replace(within(1_000), learned_a_second=100)
+    assert known.effort(None, CUT) == Effort(4, None, 0, 10_000, is_final=True)
+    slow = replace(known, learned_a_second=1)
+    effort = slow.effort(None, CUT)
+    assert effort.labeled == 188, "4 epochs of 750 seconds, and the answers"
+    assert slow.seconds_of(None, CUT, effort, 0) == pytest.approx(4 * 188 + 1.88)
+    untrained = slow.effort(None, Trained())
+    assert untrained == Effort(4, None, 0, 0, is_final=True)
+    assert slow.seconds_of(None, Trained(), untrained, 0) == 0
+
+
+def test_a_quantization_that_trains_takes_its_epochs_and_learns_from_labeled_rows() -> None:
+    assert Trained(has_qat=True).epochs(4) == 4
+    assert Trained("", 1, has_qat=True).epochs(4) == 8
+    assert Trained("tiny", 2, has_qat=True).epochs(4) == 10
+    assert within(1e6).effort(PRUNED, Trained(has_qat=True)).unlabeled_tuning == 0

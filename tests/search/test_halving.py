@@ -50,9 +50,30 @@ def test_equal_candidates_do_not_beat_each_other() -> None:
 
 def test_lengths_are_shares_of_the_models_own_training(digits_model: Path) -> None:
     model = artifact.load(digits_model)
-    assert [rung.epochs for rung in efforts_of(model, ALL_ROWS)] == [0, 2, 8]
+    rungs = efforts_of(model, 1_000, 1e9, ALL_ROWS)
+    assert [rung.epochs for rung in rungs] == [0, 2, 8]
+    assert [rung.student_epochs for rung in rungs] == [2, 2, 8]
+    assert [rung.unlabeled for rung in rungs] == [0, 10_000, 30_000]
     assert full_epochs(model) == 16
-    short = efforts_of(replace(model, origin={"settings": {"epochs": 1}}), ALL_ROWS)
-    assert [rung.epochs for rung in short] == [0, 1]
-    few = efforts_of(model, ScoredRows(1_000, 256))
+    short = replace(model, origin={"settings": {"epochs": 1}})
+    assert [rung.epochs for rung in efforts_of(short, 1_000, 1e9, ALL_ROWS)] == [0, 1]
+    few = efforts_of(model, 1_000, 1e9, ScoredRows(1_000, 256))
     assert {rung.scored for rung in few} == {ScoredRows(1_000, 256)}
+
+
+def test_a_training_that_takes_too_long_has_fewer_unlabeled_rows_then_epochs_then_labeled_rows(
+    digits_model: Path,
+) -> None:
+    model = artifact.load(digits_model)
+
+    def last_of(most: int) -> tuple[int, int, int | None]:
+        rung = efforts_of(model, 1_000, most, ALL_ROWS)[-1]
+        return rung.epochs, rung.unlabeled, rung.labeled
+
+    assert last_of(2_000_000) == (8, 30_000, None)
+    assert last_of(100_000) == (8, 2_750, None)
+    assert last_of(10_000) == (3, 0, None)
+    assert last_of(2_000) == (1, 0, 600)
+    assert last_of(1) == (1, 0, 256)
+    first = efforts_of(model, 1_000, 2_000, ALL_ROWS)[0]
+    assert (first.epochs, first.student_epochs, first.labeled) == (0, 1, 256)

@@ -1,4 +1,4 @@
-"""Fewer validation rows are scored; the rows that a teacher may answer stay the same."""
+"""Fewer rows are learned from and scored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bmc
-from bmc import artifact
+from bmc import artifact, console
 from bmc import data as datasets
 from bmc.errors import SettingError
 from bmc.workflows.tuning import Distillation, Tuning
@@ -50,7 +50,37 @@ def test_the_rows_are_spread_over_all_of_them() -> None:
     assert len(datasets.Examples((), ()).spaced(5)) == 0
 
 
+def test_a_step_and_a_student_learn_from_as_many_labeled_rows_as_asked(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    tuning = {"epochs": 1, "distill": True, "device": "cpu"}
+    weights = []
+    for name, rows in (("all", None), ("few", 200), ("again", 200)):
+        settings = {**tuning, "train_rows": rows}
+        pruned = bmc.prune(digits_model, ratio=0.5, tuning=settings, output=tmp_path / name)
+        weights.append(artifact.load(pruned.path).module.get_parameter("output.weight"))
+    assert not weights[0].equal(weights[1])
+    assert weights[1].equal(weights[2])
+    said: list[str] = []
+    with console.reporting(console.Callback(lambda event: said.append(event.text))):
+        student = bmc.distill(
+            digits_model,
+            student="mlp",
+            data="digits",
+            output=tmp_path / "student",
+            train_rows=200,
+            epochs=1,
+            device="cpu",
+        )
+    rows = len(datasets.load("digits").train.spaced(200))
+    assert any(f"on {rows} labeled and 0 unlabeled rows" in text for text in said)
+    call = artifact.load(student.path).origin["calls"][-1]
+    assert call["settings"]["train_rows"] == 200, "the recipe of the student has it, too"
+
+
 @pytest.mark.parametrize("settings", [Tuning, Distillation])
 def test_no_row_at_all_is_refused(settings: type[Tuning | Distillation]) -> None:
     with pytest.raises(SettingError, match="validation rows is 0"):
         settings(validation_rows=0)
+    with pytest.raises(SettingError, match="train rows is 0"):
+        settings(train_rows=0)

@@ -1,0 +1,47 @@
+"""How many rows the model answers, and candidates learn from, in a given time."""
+
+from __future__ import annotations
+
+import time
+
+from bmc.data import Dataset
+from bmc.model import Model
+from bmc.training.batches import Rows
+from bmc.training.device import device_of
+from bmc.training.ensemble import answers_are_kept
+from bmc.training.loop import outputs_of
+
+_TIMED = 128  # rows that are answered to find out how fast the model answers
+_STEP = 3.0  # time of a training step, in forward passes: one forward, and backward twice as long
+
+
+def rows_a_second(model: Model, data: Dataset) -> float:
+    """Return how many training rows a model answers in a second, where candidates are trained.
+
+    Args:
+        model: the model; it is on the CPU afterwards.
+        data: its data.
+    """
+    few = data.train.spaced(_TIMED)
+    rows, device = Rows(few.rows, few.labels, model.encoder), device_of("auto").type
+    seconds = []
+    for _ in range(2):  # the first call also prepares the device
+        started = time.perf_counter()
+        outputs_of(model.module, rows, "auto", device)
+        seconds.append(time.perf_counter() - started)
+    model.module.cpu()
+    return len(few) / min(seconds)
+
+
+def learned_a_second(model: Model, data: Dataset, answered: float, faster: float) -> float:
+    """Estimate how many rows a candidate learns from in a second, taught by the model.
+
+    Args:
+        model: the uncompressed model.
+        data: its data.
+        answered: rows that the model answers in a second.
+        faster: how many times faster than the model the candidate is, at least 1.
+    """
+    augment = (model.origin.get("settings") or {}).get("augment", ())
+    taught = 0.0 if answers_are_kept(data.kind, augment) else 1.0
+    return answered / (taught + _STEP / max(faster, 1.0))
