@@ -22,58 +22,21 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _common import HERE, RUNS, Bar, bmc, finish
+from _search_rows import ROWS, SEEDS, TARGET, Row
 
 from bmc import bundle as bundles
 from bmc import cli, workspace
 from bmc.measure import scores
 from bmc.search.result import Found, read
 
-TARGET = "openvino"
-SEEDS = (0, 1, 2)
 _AGREE = 0.1  # of the mean: how far the seeds' best latencies may lie apart
 _AS_FAST = 0.97  # of the winner's speed-up: a row that is hardly slower counts as equally fast
-
-
-@dataclass(frozen=True)
-class Row:
-    """A model, its budgets and its time.
-
-    Args:
-        name: name of the row, and of the baseline.
-        data: the data set.
-        max_drop: points of the validation score that may be lost.
-        max_size: budget of the size.
-        max_latency: budget of the latency.
-        minutes: time of a search.
-        may_miss: whether it is enough to say how near the budgets a search came.
-    """
-
-    name: str
-    data: str
-    max_drop: float
-    max_size: str
-    max_latency: str
-    minutes: float
-    may_miss: bool = True
-
-    @property
-    def model(self) -> str:
-        """Name of the uncompressed model in the workspace."""
-        return f"{self.name}-{self.data}-0"
-
-
-ROWS = (
-    Row("bert", "movie-reviews", 1.0, "20MB", "1/6", 90, may_miss=False),
-    Row("resnet18", "fashion-mnist", 1.0, "1/4", "1/3", 20),
-    Row("cnn", "fashion-mnist", 1.0, "1/4", "1/2", 20),
-    Row("lstm", "japanese-vowels", 1.0, "1/2", "0.8x", 20),
-)
 
 
 def main() -> int:

@@ -13,7 +13,8 @@ from bmc.figures import megabytes, significant
 
 GOALS = ("latency", "size", "drop")
 _PARITY = "parity"
-_SMALLER_BY_BITS, _FASTER_BY_BITS = 7, 4  # weights of 4 bits with their scales; 8 bits with VNNI
+_SMALLER_BY_BITS = 7  # weights of 4 bits with their scales
+_FASTER_BY_BITS = {True: 4, False: 2}  # with VNNI and its like, and without
 _SIZE_UNITS = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _TIME_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _NUMBER = r"(\d+\.?\d*|\.\d+)"
@@ -156,14 +157,15 @@ class Limits:
             values["latency"] = measured.milliseconds / self.milliseconds - 1
         return values
 
-    def may_be_met_by_bits(self, base: Measured) -> bool:
+    def may_be_met_by_bits(self, base: Measured, is_fast: bool = True) -> bool:
         """Tell whether fewer bits alone, without another structure, may meet the limits.
 
         Args:
             base: what the uncompressed model takes.
+            is_fast: whether the processor has instructions for sums of 8-bit products.
         """
         size = self.bytes is None or self.bytes >= base.bytes / _SMALLER_BY_BITS
-        least = base.milliseconds / _FASTER_BY_BITS
+        least = base.milliseconds / _FASTER_BY_BITS[is_fast]
         return size and (self.milliseconds is None or self.milliseconds >= least)
 
     def excess(self, measured: Measured, names: tuple[str, ...] = (*GOALS, _PARITY)) -> float:

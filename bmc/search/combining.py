@@ -13,7 +13,6 @@ from itertools import combinations, product
 from bmc.search.budgets import Limits, Measured
 from bmc.search.effects import (
     NOT_STRUCTURAL,
-    RATIO,
     Effect,
     Structure,
     estimate,
@@ -22,7 +21,7 @@ from bmc.search.effects import (
     structure_of,
     with_other_ratios,
 )
-from bmc.search.space import Candidate, Space
+from bmc.search.space import RATIO, Candidate, Space
 
 _MOST_SETTINGS = 3  # of a part that combinations are made of
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bmc.choices import Between
 from bmc.search.budgets import Measured
-from bmc.search.space import Candidate, Chosen, Option, Space
+from bmc.search.space import RATIO, Candidate, Chosen, Option, Space
 
 Names = tuple[str, ...]
 """The parts of a candidate by their names, whatever their settings."""
@@ -22,8 +22,6 @@ Structure = tuple[str, Names]
 
 NOT_STRUCTURAL = ("distill", "quantize")
 """Verbs of the parts that do not change a network's structure."""
-RATIO = "ratio"
-"""The setting of techniques that remove a share of something; costs fall in proportion to it."""
 _RATIOS = 8  # that are estimated from those that were measured
 _FARTHEST = 2.0  # an effect is not estimated for more than so many times a measured ratio
 _MOST_CUT = 0.05  # least factor of a cost: not everything can be removed

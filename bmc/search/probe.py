@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bmc.inspect.collect import TOKENS, costs_at
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.quantization.weight_bits import WEIGHT_BITS
 from bmc.search.objective import FAILURES
-from bmc.search.space import Option, Space
+from bmc.search.space import RATIO, Option, Space
 from bmc.settings import described
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
@@ -33,9 +34,10 @@ from bmc.workflows.options import Quantization
 from bmc.workflows.tuning import Distillation
 from bmc.writing import scratch
 
-_ROWS = 32  # of the training and validation rows: enough to see shapes change
+_ROWS = 8  # of the training and validation rows: enough to see shapes change
 _NOT_SMALLER = "it makes this model neither smaller nor cheaper"
 _STRUCTURAL = ("prune", "share")
+_BISECTIONS = 4  # of half a range, for the ratios that are possible
 _USUAL = Quantization().method  # comes first among the first trials
 
 
@@ -55,12 +57,16 @@ class _Probe:
     work: Work
     target: str
 
+    @cached_property
+    def cost(self) -> tuple[float, float]:
+        """What the model takes."""
+        return _cost(self.model)
+
     def refusal(self, verb: str, name: str, settings: Mapping[str, Any]) -> str:
         """Apply a technique to a copy; return why it is of no use, or "" where it is."""
         copied = replace(
             self.model, module=copy.deepcopy(self.model.module), steps=list(self.model.steps)
         )
-        before = _cost(copied)
         try:
             step: Step = techniques(verb).load(name).step(**settings)
             with console.muted():
@@ -75,7 +81,7 @@ class _Probe:
             raise  # a full disk says nothing about the technique
         except FAILURES as error:
             return reason_of(error)
-        if not record or all(now >= then for now, then in zip(after, before, strict=True)):
+        if not record or all(now >= then for now, then in zip(after, self.cost, strict=True)):
             return _NOT_SMALLER
         return ""
 
@@ -121,8 +127,10 @@ def _options(probe: _Probe, verbs: Sequence[str], left_out: dict[str, str]) -> l
             if refusal:
                 left_out[f"{verb}/{name}"] = refusal
                 continue
-            names = {field.name for field in fields(kind)}
-            found.append(Option(verb, name, ranges, _whole(kind), "in_float" in names, fixed))
+            whole, names = _whole(kind), {field.name for field in fields(kind)}
+            if RATIO not in whole:
+                ranges = _possible(probe, verb, name, fixed, ranges)
+            found.append(Option(verb, name, ranges, whole, "in_float" in names, fixed))
     return found
 
 
@@ -131,6 +139,44 @@ def _ranges(kind: Any) -> dict[str, Between | Among]:
     return {
         field.name: field.metadata["search"] for field in fields(kind) if "search" in field.metadata
     }
+
+
+def _possible(
+    probe: _Probe,
+    verb: str,
+    name: str,
+    fixed: Mapping[str, Any],
+    ranges: Mapping[str, Between | Among],
+) -> dict[str, Between | Among]:
+    """Return ranges whose ratio the model allows: some of its layers may have to stay, or be whole.
+
+    The ends are found by bisection, between a ratio that can be applied and one that cannot.
+    """
+    ratios = ranges.get(RATIO)
+    if not isinstance(ratios, Between):
+        return dict(ranges)
+
+    def is_possible(ratio: float) -> bool:
+        return not probe.refusal(verb, name, {**fixed, RATIO: ratio})
+
+    middle = (ratios.low + ratios.high) / 2
+    if not is_possible(middle):
+        return dict(ranges)
+    low, high = (_end(is_possible, middle, end) for end in (ratios.low, ratios.high))
+    return {**ranges, RATIO: replace(ratios, low=low, high=high)} if low < high else dict(ranges)
+
+
+def _end(is_possible: Callable[[float], bool], possible: float, end: float) -> float:
+    """Return the value nearest to the end of a range that is possible, to a few percent."""
+    if is_possible(end):
+        return end
+    for _ in range(_BISECTIONS):
+        middle = round((possible + end) / 2, 3)
+        if is_possible(middle):
+            possible = middle
+        else:
+            end = middle
+    return possible
 
 
 def _fixed(kind: Any, target: str) -> dict[str, Any]:

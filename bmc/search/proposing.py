@@ -62,7 +62,7 @@ class Proposer:
         worthwhile = (params for params in best if _start(params) not in small)
         combination = next(worthwhile, None)
         turn = number // 2
-        are_enough = self.limits.may_be_met_by_bits(self.base)
+        are_enough = self.limits.may_be_met_by_bits(self.base, self.space.has_fast_bits)
         is_for_bits = turn % 2 == 0 if are_enough else turn % 3 == 2
         in_turn = parts if is_for_bits else parts[::-1]
         return next(params for params in (combination, *in_turn) if params is not None)
@@ -80,7 +80,7 @@ class Proposer:
         """
         names = {params.get("quantize") for params in queued}
         candidate: Candidate | None = _ITSELF
-        if not self.limits.may_be_met_by_bits(self.base):
+        if not self.limits.may_be_met_by_bits(self.base, self.space.has_fast_bits):
             candidate = self._fast(tried)
         if candidate is None:
             return None

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from bmc.choices import Among, Between
 
 NONE, ITSELF = "none", "itself"
+RATIO = "ratio"
+"""The setting of techniques that remove a share of something; costs fall in proportion to it."""
 _SLOTS = ("first", "second")
 _TRAINED = ("qat",)
 """Quantization that trains; the others take no epochs."""
@@ -120,6 +122,11 @@ class Space:
     quantizations: tuple[Option, ...] = ()
     in_float: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_fast_bits(self) -> bool:
+        """Whether sums of 8-bit products are computed at once: weights need no 7 bits then."""
+        return not any("weight_bits" in option.fixed for option in self.quantizations)
 
     def draw(self, chooser: Chooser) -> Candidate:
         """Return a candidate, each of whose parameters the chooser draws."""

@@ -88,3 +88,9 @@ def test_the_nearest_candidate_is_said_in_one_sentence() -> None:
 )
 def test_limits_are_known_that_fewer_bits_alone_cannot_meet(limits: Limits, may: bool) -> None:
     assert limits.may_be_met_by_bits(Measured(0.0, 1000, 10.0)) is may
+
+
+def test_without_instructions_for_8_bits_they_alone_halve_a_latency_at_most() -> None:
+    base = Measured(0.0, 1000, 10.0)
+    assert Limits(1.0, None, 3.0).may_be_met_by_bits(base)
+    assert not Limits(1.0, None, 3.0).may_be_met_by_bits(base, is_fast=False)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from bmc import artifact, processor
 from bmc import data as datasets
-from bmc import processor
 from bmc.choices import Among, Between
 from bmc.errors import SettingError
+from bmc.models import resnet
 from bmc.recipes.verbs import call_of
 from bmc.search.chain import Effort, Origin, ScoredRows, steps_of, with_export
 from bmc.search.exporting import without_test
@@ -188,6 +189,19 @@ def test_a_technique_is_in_the_space_of_a_model_that_it_makes_smaller(digits_mod
     assert [option.name for option in space.students] == ["mlp"]
     assert space.in_float
     assert space.digest() == space_of(digits_model, data, "onnx").digest()
+
+
+def test_a_ratio_removes_at_least_one_layer_and_leaves_those_that_must_stay(tmp_path: Path) -> None:
+    data = without_test(datasets.load("digits"))
+    model = resnet.baseline("resnet18", data, resnet.Settings(width=8))
+    model.data = {"reference": "digits"}
+    artifact.save(model, tmp_path / "resnet")
+    space = space_of(tmp_path / "resnet", data, "onnx")
+    depth = next(option for option in space.structural if option.name == "depth")
+    ratios = depth.ranges["ratio"]
+    assert isinstance(ratios, Between)
+    removed = [int(ratio * 8 + 0.1) for ratio in (ratios.low, ratios.high)]
+    assert removed == [1, 4], "4 of 8 blocks change the shape, and must stay"
 
 
 def test_a_precision_that_the_target_cannot_execute_is_left_out(digits_model: Path) -> None:
