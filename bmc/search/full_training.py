@@ -12,7 +12,7 @@ from bmc.search.chain import ALL_ROWS, Effort, ScoredRows
 _ROWS = (150_000, 100_000, 70_000, 50_000, 30_000, 20_000, 10_000)
 """Numbers of unlabeled rows, the most first; each with all labeled rows."""
 _SHARE = 0.8  # of the finalists' time without the teacher's, for one
-_HALVINGS = 7  # of the labeled rows, where all of them would take too long
+_HALVINGS = 7  # of the epochs and of the labeled rows, where all of them would take too long
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,32 @@ class Trained:
     cut_after: int | None = None
     has_qat: bool = False
 
-    def epochs(self, of_tuning: int) -> int:
+    def epochs(self, of_tuning: int, of_student: int | None = None) -> int:
         """Return the epochs of all its trainings in full.
 
         Args:
             of_tuning: epochs of a fine-tuning.
+            of_student: epochs of a student that is not cut; None for those of its recipe.
         """
         is_cut = self.cut_after is not None
         tuned = of_tuning * (is_cut + self.has_qat)
         if not self.student:
             return tuned
-        return tuned + ((self.cut_after or 0) if is_cut else recipe_epochs(self.student))
+        if is_cut:
+            return tuned + (self.cut_after or 0)
+        return tuned + (of_student or recipe_epochs(self.student))
+
+    def shorter(self, epochs: int, halvings: int) -> tuple[int, int | None]:
+        """Return the epochs of a fine-tuning and of a student, both halved; at least one.
+
+        Args:
+            epochs: epochs of a fine-tuning in full.
+            halvings: how often they are halved; a student has those of its recipe where it is 0.
+        """
+        of_student = None
+        if self.student and halvings:
+            of_student = max(1, recipe_epochs(self.student) >> halvings)
+        return max(1, epochs >> halvings), of_student
 
 
 @dataclass(frozen=True)
@@ -103,11 +118,13 @@ class FullTraining:
                 is not known.
             trained: what of it is trained.
         """
-        labeled, rows = self._rows(short, trained)
+        halvings, labeled, rows = self._length(short, trained)
+        epochs, of_student = trained.shorter(self.epochs, halvings)
+        if trained.student and trained.cut_after is not None:
+            of_student = trained.cut_after  # as in the trial: what is cut depends on the weights
         return Effort(
-            self.epochs,
-            # As in the trial: what is cut of a student depends on its weights.
-            trained.cut_after if trained.student else None,
+            epochs,
+            of_student,
             rows if trained.student else 0,
             0 if trained.student else rows,
             self.scored,
@@ -128,32 +145,38 @@ class FullTraining:
         """
         rows = max(effort.unlabeled, effort.unlabeled_tuning)
         labeled = self.labeled if effort.labeled is None else effort.labeled
-        training = self._for_a_row(short) * trained.epochs(self.epochs) * (labeled + rows)
+        epochs = trained.epochs(effort.epochs, effort.student_epochs)
+        training = self._for_a_row(short) * epochs * (labeled + rows)
         new = max(rows - answered, 0) + self._new_labeled(short, labeled)
         return training and training + self._answering(new)
 
-    def _rows(self, short: ShortTraining | None, trained: Trained) -> tuple[int, int]:
-        """Return the labeled and the unlabeled rows, the most that fit into the time."""
-        for_a_row = self._for_a_row(short) * trained.epochs(self.epochs)
-        if not for_a_row:
-            return self.labeled, 0
+    def _length(self, short: ShortTraining | None, trained: Trained) -> tuple[int, int, int]:
+        """Return how often epochs are halved, the labeled and the unlabeled rows that fit.
+
+        Unlabeled rows are left out first, then epochs, then labeled rows: new rows teach more than
+        the same ones again.
+        """
+        for_a_row = self._for_a_row(short)
+        if not for_a_row * trained.epochs(self.epochs):
+            return 0, self.labeled, 0
         learns_unlabeled = self.has_unlabeled and bool(
             trained.student or trained.cut_after is not None
         )
-        halves = [-(-self.labeled >> halvings) for halvings in range(_HALVINGS + 1)]
-        options = [(self.labeled, rows) for rows in _ROWS if learns_unlabeled]
-        options += [(count_of_spaced(self.labeled, count), 0) for count in halves]
-        fitting = (
-            (labeled, rows)
-            for labeled, rows in options
-            if self._answering(rows + self._new_labeled(short, labeled))
-            + for_a_row * (labeled + rows) / _SHARE
-            <= self.seconds
-        )
-        labeled, rows = next(fitting, options[-1])
-        if short is None:
-            return labeled, rows
-        return max(labeled, short.rows - short.unlabeled), max(rows, short.unlabeled)
+        least = (short.rows - short.unlabeled, short.unlabeled) if short else (0, 0)
+        options = [(0, self.labeled, rows) for rows in _ROWS if learns_unlabeled]
+        options += [(halvings, self.labeled, 0) for halvings in range(_HALVINGS)]
+        options += [
+            (_HALVINGS, count_of_spaced(self.labeled, -(-self.labeled >> halvings)), 0)
+            for halvings in range(1, _HALVINGS + 1)
+        ]
+        for halvings, labeled, rows in options:
+            length = halvings, max(labeled, least[0]), max(rows, least[1])
+            epochs = trained.epochs(*trained.shorter(self.epochs, halvings))
+            answering = self._answering(length[2] + self._new_labeled(short, length[1]))
+            training = for_a_row * epochs * (length[1] + length[2])
+            if answering + training / _SHARE <= self.seconds:
+                break
+        return length
 
     def _new_labeled(self, short: ShortTraining | None, labeled: int) -> int:
         """Return the labeled rows that the model has to answer; those of a trial, it has."""

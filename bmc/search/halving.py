@@ -23,7 +23,7 @@ _LEAST_ROWS = 256  # of a training: fewer teach nothing
 _SLACK = 0.1  # share of the latency's limit: it may be measured a little higher than it is
 _ROWS = (0, 10_000, 30_000)
 """Unlabeled rows of each rung, at most."""
-_SHARES = (0.1, 0.1, 0.3)
+_SHARES = (0.1, 0.1, 0.2)
 """Share of the time of all trials that a training at each rung takes, at most."""
 
 

@@ -58,7 +58,7 @@ def test_a_student_that_is_cut_learns_before_as_long_as_in_its_trial_and_from_al
 
 def test_a_finalist_learns_from_no_fewer_rows_than_at_its_rung() -> None:
     slow = ShortTraining(seconds=1_000, epochs=1, rows=16_000, unlabeled=10_000)
-    assert within(10).effort(slow, TINY) == Effort(4, None, 10_000, is_final=True)
+    assert within(10).effort(slow, TINY) == Effort(1, 1, 10_000, is_final=True)
 
 
 def test_without_a_known_time_or_unlabeled_rows_labeled_ones_are_all() -> None:
@@ -68,15 +68,16 @@ def test_without_a_known_time_or_unlabeled_rows_labeled_ones_are_all() -> None:
     assert FULL.seconds_of(None, CUT, Effort(4, None, 0), 0) == 0
 
 
-def test_where_one_epoch_takes_too_long_a_finalist_learns_from_fewer_labeled_rows() -> None:
+def test_where_all_takes_too_long_a_finalist_has_fewer_epochs_then_fewer_labeled_rows() -> None:
     alone = replace(within(125), has_unlabeled=False)
-    assert alone.effort(PRUNED, CUT) == Effort(4, None, 0, 0, is_final=True, labeled=None)
+    assert alone.effort(PRUNED, CUT) == Effort(1, None, 0, 0, is_final=True)
     few = ShortTraining(seconds=15, epochs=1, rows=1_500)  # a hundredth of a second for a row
     effort = alone.effort(few, CUT)
-    assert effort == Effort(4, None, 0, 0, is_final=True, labeled=1_500)
-    assert alone.seconds_of(few, CUT, effort, 0) == pytest.approx(4 * 15)
-    longer = replace(alone, seconds=31 + 4 * 30 / 0.8)  # 3,000 rows are answered and learned from
-    assert longer.effort(few, CUT).labeled == 3_000
+    assert effort == Effort(1, None, 0, 0, is_final=True, labeled=3_000)
+    assert alone.seconds_of(few, CUT, effort, 0) == pytest.approx(30 + 30), "answered, and learned"
+    longer = replace(alone, seconds=61 + 60 / 0.8)
+    assert longer.effort(few, CUT) == Effort(1, None, 0, 0, is_final=True)
+    assert replace(alone, seconds=1).effort(few, CUT).labeled == 1_500, "as many as in its trial"
 
 
 def test_where_no_trial_trained_it_the_models_speed_tells_how_long_a_finalist_takes() -> None:
@@ -84,8 +85,8 @@ def test_where_no_trial_trained_it_the_models_speed_tells_how_long_a_finalist_ta
     assert known.effort(None, CUT) == Effort(4, None, 0, 10_000, is_final=True)
     slow = replace(known, learned_a_second=1)
     effort = slow.effort(None, CUT)
-    assert effort.labeled == 188, "4 epochs of 750 seconds, and the answers"
-    assert slow.seconds_of(None, CUT, effort, 0) == pytest.approx(4 * 188 + 1.88)
+    assert (effort.epochs, effort.labeled) == (1, 750)
+    assert slow.seconds_of(None, CUT, effort, 0) == pytest.approx(750 + 7.5)
     untrained = slow.effort(None, Trained())
     assert untrained == Effort(4, None, 0, 0, is_final=True)
     assert slow.seconds_of(None, Trained(), untrained, 0) == 0

@@ -71,9 +71,9 @@ def test_a_training_that_takes_too_long_has_fewer_unlabeled_rows_then_epochs_the
         return rung.epochs, rung.unlabeled, rung.labeled
 
     assert last_of(2_000_000) == (8, 30_000, None)
-    assert last_of(100_000) == (8, 2_750, None)
-    assert last_of(10_000) == (3, 0, None)
-    assert last_of(2_000) == (1, 0, 600)
+    assert last_of(100_000) == (8, 1_500, None)
+    assert last_of(10_000) == (2, 0, None)
+    assert last_of(2_000) == (1, 0, 400)
     assert last_of(1) == (1, 0, 256)
     first = efforts_of(model, 1_000, 2_000, ALL_ROWS)[0]
     assert (first.epochs, first.student_epochs, first.labeled) == (0, 1, 256)
