@@ -77,6 +77,7 @@ def _combinations(space: Space, effects: Sequence[Effect]) -> Iterator[tuple[Eff
         start = student.part.name if student else ""
         cut = [each for each in effects if each.part.verb not in NOT_STRUCTURAL]
         cut = _some(with_other_ratios(space, nearest(cut, start)))
+        cut.sort(key=lambda each: each.part.verb == "share")  # codebooks cannot be pruned
         pairs = (pair for pair in combinations(cut, 2) if name_of(pair[0]) != name_of(pair[1]))
         structural: list[tuple[Effect, ...]] = [(), *((each,) for each in cut), *pairs]
         bits = nearest([each for each in effects if each.part.verb == "quantize"], start)

@@ -113,6 +113,12 @@ def test_combinations_fit_the_limits_by_what_their_parts_took_and_none_comes_twi
     assert words.count("optuna") >= 10, "Optuna has its turns"
 
 
+def test_weights_are_pruned_before_they_share_values() -> None:
+    both = [each for each in proposed(80) if "cluster" in each and "structured" in each]
+    assert both
+    assert all(each.index("structured") < each.index("cluster") for each in both)
+
+
 def test_layers_in_float_of_the_model_are_not_those_of_a_student() -> None:
     words = proposed(80, limits=Limits(1.0, 40e6, None))
     with_bits = [each for each in words if each.startswith("tiny, static")]
