@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,40 @@ def wrapped(path: Path, bundle: Bundle, output: Path, largest_error: float) -> P
         error = float(np.abs(outputs["logits"] - expected["logits"]).max())
         if error > largest_error:
             sys.exit(f"{path} answers otherwise than bmc's bundle: a logit is off by {error:.2g}")
+        bundles.write_golden(folder / bundles.GOLDEN, inputs, outputs)
+        bundles.write(folder, manifest)
+    return output
+
+
+def replaced(path: Path, bundle: Bundle, output: Path) -> Path:
+    """Write a bundle whose model is a peer's file, with inputs and outputs of the same names.
+
+    Args:
+        path: .onnx, or OpenVINO's .xml.
+        bundle: bmc's bundle of the same model; OpenVINO's may have an ONNX file in its place.
+        output: the folder.
+    """
+    is_onnx = bundle.manifest.target == "onnx"
+    with new_folder(output, force=True) as folder:
+        if (bundle.path / "tokenizer.json").is_file():
+            shutil.copyfile(bundle.path / "tokenizer.json", folder / "tokenizer.json")
+        if is_onnx:
+            shutil.copyfile(path, folder / "model.onnx")
+        else:
+            graph = openvino.Core().read_model(path)
+            openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
+        manifest = replace(
+            bundle.manifest,
+            name=output.name,
+            precision="int8",
+            model="model.onnx" if is_onnx else "model.xml",
+            build={},
+            parity={},
+            scores={},
+        )
+        with Pipeline(Bundle(folder, manifest), RuntimeOptions()) as pipeline:
+            inputs, _ = bundle.golden()
+            outputs = pipeline.session.run(inputs)
         bundles.write_golden(folder / bundles.GOLDEN, inputs, outputs)
         bundles.write(folder, manifest)
     return output

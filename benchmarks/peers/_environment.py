@@ -56,8 +56,20 @@ def run_on_arrays(
 
     The array of a sample's input is named INDEX.INPUT.
     """
-    file = path.with_suffix(".npz")
     arrays = {f"{i:05}.{name}": a for i, sample in enumerate(samples) for name, a in sample.items()}
+    run_on_file(peer, program_text, model, arrays, path, *arguments)
+
+
+def run_on_file(
+    peer: str,
+    program_text: str,
+    model: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    path: Path,
+    *arguments: str,
+) -> None:
+    """Run a program in a peer's environment: a model and arrays (.npz) in, an output file out."""
+    file = path.with_suffix(".npz")
     np.savez(file, **arrays)  # type: ignore[arg-type]
     command = [str(program(peer, "python")), "-c", program_text, str(model), str(file), str(path)]
     subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
