@@ -169,8 +169,8 @@ def is_float(value: Any) -> bool:
 def _is_computed_in_fp32(values: Tensor) -> bool:
     """Tell whether 16-bit values are multiplied in fp32, and the result rounded to 16 bits.
 
-    A processor with 16-bit arithmetic sums up in fp32, too. On others, PyTorch takes 7 to 25 times
-    as long as in fp32. An exported graph states 16 bits in any case.
+    A processor with 16-bit arithmetic sums up in fp32, too. On others, PyTorch takes many times as
+    long as in fp32. An exported graph states 16 bits in any case.
     """
     is_on_cpu = values.device.type == "cpu"
     return is_on_cpu and not torch.onnx.is_in_onnx_export() and not _multiplies(values.dtype)

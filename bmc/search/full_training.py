@@ -147,8 +147,10 @@ class FullTraining:
         labeled = self.labeled if effort.labeled is None else effort.labeled
         epochs = trained.epochs(effort.epochs, effort.student_epochs)
         training = self._for_a_row(short) * epochs * (labeled + rows)
+        if not training:
+            return 0.0
         new = max(rows - answered, 0) + self._new_labeled(short, labeled)
-        return training and training + self._answering(new)
+        return training + self._answering(new)
 
     def _length(self, short: ShortTraining | None, trained: Trained) -> tuple[int, int, int]:
         """Return how often epochs are halved, the labeled and the unlabeled rows that fit.
@@ -166,7 +168,7 @@ class FullTraining:
         options = [(0, self.labeled, rows) for rows in _ROWS if learns_unlabeled]
         options += [(halvings, self.labeled, 0) for halvings in range(_HALVINGS)]
         options += [
-            (_HALVINGS, count_of_spaced(self.labeled, -(-self.labeled >> halvings)), 0)
+            (_HALVINGS, count_of_spaced(self.labeled, -(-self.labeled // 2**halvings)), 0)
             for halvings in range(1, _HALVINGS + 1)
         ]
         for halvings, labeled, rows in options:
