@@ -17,7 +17,7 @@ their own, which are made first (1.3 GB); nothing else may run on the machine.
 
 Writes benchmarks/results/search_peers/NAME.json. Exit code 1: a peer's model within the budgets of
 size and latency has no model of bmc's beside it that is as small, as fast and as accurate, each
-within the interval.
+within the interval; or a peer failed, so that nothing can be compared with it.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ from bmc.targets import RuntimeOptions
 
 CALIBRATION_ROWS = 300
 SETTINGS = BenchSettings(launches=5, rounds=6, most_launches=15)
+_NONE = "it finds no model within the budget of the accuracy"
 _AS_LARGE = 1.02  # times a peer's size: a file's names and notes take as much
 
 
@@ -75,7 +76,10 @@ def main() -> int:
     made, failed = _made(row, bases, rows)
     reference = _outputs(bases[TARGET].path, data)
     content: dict[str, Any] = {"row": asdict(row), "failed": failed, "peers": {}}
-    bars = [Bar(f"{name} finds a model", reason, True) for name, reason in failed.items()]
+    bars = [
+        Bar(f"{row.name}: {name} runs to its end", reason, reason == _NONE)
+        for name, reason in failed.items()
+    ]
     for name, path in made.items():
         compared = _compared(path, bases, found, data, reference)
         content["peers"][name] = compared
@@ -133,7 +137,7 @@ def _made(
             failed[name] = (error.stderr or "").strip().splitlines()[-1][:300]
             continue
         if not paths[name].is_file():
-            failed[name] = "it finds none within the budget of the accuracy"
+            failed[name] = _NONE
             continue
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
         made[name] = replaced(paths[name], bases[TARGET], paths[name].with_suffix(""))
