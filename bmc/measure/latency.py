@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -40,6 +41,8 @@ class BenchSettings:
         turn_calls: calls of a turn at least.
         most_launches: where intervals are wide after `launches`, so many are made; 0 for no more.
         batches: further numbers of rows a call, for throughput; each has `rounds` turns a launch.
+        drop_slower: after the first launch, thread counts that took more than so many times as long
+            as the bundle's fastest are measured no longer, and are not in the result; 0 for none.
     """
 
     batch: int = 1
@@ -50,6 +53,7 @@ class BenchSettings:
     turn_calls: int = 5
     most_launches: int = 0
     batches: tuple[int, ...] = ()
+    drop_slower: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("batch", 1), ("length", 1), ("launches", 2), ("rounds", 2)):
@@ -61,6 +65,8 @@ class BenchSettings:
             raise SettingError(f"batches are {self.batches}; each must be at least 1")
         if len({self.batch, *self.batches}) <= len(self.batches):
             raise SettingError(f"batches are {self.batches}, and batch is {self.batch}; each once")
+        if not (self.drop_slower == 0 or 1 <= self.drop_slower < math.inf):
+            raise SettingError(f"drop_slower is {self.drop_slower}; it is 0, or 1 and more")
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,10 @@ def measure(
     with console.progress("measuring", total, unit="turns") as advance:
         for launch in range(settings.launches):
             measured = _launch(measured, settings, launch, advance, failed)
+            if launch == 0 and settings.drop_slower:
+                before = len(measured)
+                measured = _near_the_fastest(measured, settings.drop_slower)
+                advance((before - len(measured)) * (settings.launches - 1) * (turns + 1))
     for launch in range(settings.launches, settings.most_launches):
         if not measured or is_settled(measured):
             break
@@ -166,6 +176,23 @@ def _launch(
     if failed is not None:
         failed |= broken
     return [entry for entry in measured if entry.candidate.bundle not in broken]
+
+
+def _near_the_fastest(measured: Sequence[Measured], factor: float) -> list[Measured]:
+    """Return the candidates that take at most so many times as long as their bundle's fastest."""
+    medians = [
+        statistics.median(call for turn in entry.nanoseconds[-1] for call in turn)
+        for entry in measured
+    ]
+    fastest: dict[Path, float] = {}
+    for entry, median in zip(measured, medians, strict=True):
+        bundle = entry.candidate.bundle
+        fastest[bundle] = min(median, fastest.get(bundle, math.inf))
+    return [
+        entry
+        for entry, median in zip(measured, medians, strict=True)
+        if median <= factor * fastest[entry.candidate.bundle]
+    ]
 
 
 def _add_launch(measured: Measured, settings: BenchSettings) -> None:

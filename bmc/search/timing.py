@@ -9,7 +9,7 @@ from bmc.errors import BmcError
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 
-TRIAL = BenchSettings(launches=2, rounds=4)
+TRIAL = BenchSettings(launches=2, rounds=4, drop_slower=1.25)
 FINAL = BenchSettings(launches=5, rounds=6, most_launches=15)
 
 

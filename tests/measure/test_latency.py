@@ -40,6 +40,16 @@ def test_every_candidate_has_its_turns_in_every_launch(measured: list[Measured])
         assert all(nanoseconds > 0 for turn in turns for nanoseconds in turn)
 
 
+@pytest.mark.parametrize(("drop_slower", "count"), [(0.0, 2), (1.0, 1), (1e6, 2)])
+def test_thread_counts_slower_than_a_factor_are_measured_in_the_first_launch_alone(
+    bundle_of: Callable[[str], Path], drop_slower: float, count: int
+) -> None:
+    candidates = [Candidate(bundle_of("onnx"), threads) for threads in (1, 2)]
+    measured = measure(candidates, replace(SHORT, drop_slower=drop_slower))
+    assert len(measured) == count
+    assert all([len(launch) for launch in each.nanoseconds] == [2, 2] for each in measured)
+
+
 def test_cold_start_and_memory_are_those_of_fresh_processes(measured: list[Measured]) -> None:
     for item in measured:
         assert len(item.cold_start_seconds) == len(item.load_seconds) == len(item.peak_mb) == 2
@@ -148,6 +158,8 @@ def test_an_engine_without_a_gpu_says_so(bundle_of: Callable[[str], Path], tmp_p
         {"batches": (0,)},
         {"batches": (8, 8)},
         {"batch": 4, "batches": (4,)},
+        {"drop_slower": 0.9},
+        {"drop_slower": float("inf")},
     ],
 )
 def test_settings_that_measure_nothing_are_refused(settings: dict[str, Any]) -> None:
