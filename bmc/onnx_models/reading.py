@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
+import onnx
 import onnx_ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir import DataType
@@ -16,6 +17,7 @@ from onnx_ir import DataType
 from bmc.arrays import DTYPES
 from bmc.errors import ArtifactError, UsageError, reason_of
 from bmc.onnx_files import external_files
+from bmc.onnx_models.sparse import make_dense
 from bmc.untrusted import open_regular
 
 MAX_BYTES = 2 << 30
@@ -97,15 +99,19 @@ def read(path: Path) -> OnnxFile:
     Raises:
         ArtifactError: the file is not an ONNX file, is cut, or names external data that is missing
             or lies outside its folder.
-        UsageError: the file has operators that no runtime of bmc has, or sparse initializers.
+        UsageError: the file has operators that no runtime of bmc has.
     """
     external = _external(path)
     try:
-        model = onnx_ir.load(path)
+        proto = onnx.load(path, load_external_data=False)
+        make_dense(proto, path)
+        model = onnx_ir.from_proto(proto)
+        onnx_ir.external_data.set_base_dir(model.graph, path.parent)
     except (DecodeError, ValueError, TypeError, KeyError, OSError, IndexError) as error:
         raise ArtifactError(f"{path} is not a readable ONNX file: {reason_of(error)}") from error
     if not len(model.graph) and not model.graph.outputs:
         raise ArtifactError(f"{path} is not a readable ONNX file: it has no operators")
+    _check_external(path, model)
     _check_operators(path, model)
     _check_values(path, model.graph)
     return OnnxFile(path, model, external)
@@ -199,6 +205,20 @@ def _external(path: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
+def _check_external(path: Path, model: onnx_ir.Model) -> None:
+    """Refuse external data that ends before its tensors do."""
+    for graph in _graphs(model):
+        for tensor in (value.const_value for value in graph.initializers.values()):
+            if not isinstance(tensor, onnx_ir.ExternalTensor):
+                continue
+            end, size = (tensor.offset or 0) + tensor.nbytes, Path(tensor.path).stat().st_size
+            if end > size:
+                raise ArtifactError(
+                    f"{path}: external data: {tensor.path} is cut: {tensor.name!r:.80} ends at "
+                    f"byte {end:,}, and the file has {size:,}; copy it again"
+                )
+
+
 def _check_operators(path: Path, model: onnx_ir.Model) -> None:
     own = {(function.domain, function.name) for function in model.functions.values()}
     for node in all_nodes(model):
@@ -211,14 +231,14 @@ def _check_operators(path: Path, model: onnx_ir.Model) -> None:
 
 
 def _check_values(path: Path, graph: onnx_ir.Graph) -> None:
-    """Refuse values that come from nowhere: onnx_ir reads no sparse initializers."""
+    """Refuse values that come from nowhere."""
     known = {id(value) for value in (*graph.inputs, *graph.initializers.values())}
     for node in graph:
         for value in node.inputs:
             if value is not None and value.producer() is None and id(value) not in known:
-                raise UsageError(
-                    f"{path}: {str(value.name)!r:.80} is a sparse initializer, or is missing; "
-                    "store it as a dense initializer"
+                raise ArtifactError(
+                    f"{path} is not a readable ONNX file: node {node.name!r:.80} reads "
+                    f"{str(value.name)!r:.80}, which nothing computes"
                 )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bmc.bundle import Bundle
-from bmc.errors import ExportError, UsageError
+from bmc.errors import ArtifactError, BmcError, ExportError, UsageError
 from bmc.export import ExportOptions, onnx_flow, speed
 from bmc.export.onnx_compare import Limits
 from bmc.export.onnx_source import onnx_source, quantized_source
@@ -131,7 +131,7 @@ def branches(path: Path) -> Case:
         helper.make_node("Greater", ["sum", "zero"], ["positive"]),
         helper.make_node("If", ["positive"], ["y"], **graphs),
     ]
-    weights = {"w": floats(4, 3), "zero": np.array(0, np.float32)}
+    weights: Arrays = {"w": floats(4, 3), "zero": np.array(0, np.float32)}
     return save(path, nodes, {"x": (1, 4)}, {"y": (1, 3)}, weights), {"x": floats(24, 4)}
 
 
@@ -195,9 +195,55 @@ def group_norm(path: Path) -> Case:
     return save(path, nodes, inputs, outputs, weights, opset=18), {"x": floats(24, 3, 6, 6)}
 
 
+def layers_in_branches(path: Path) -> Case:
+    """An If whose branches have a layer each, after a linear layer."""
+    graphs = {}
+    for name in ("then_branch", "else_branch"):
+        value = numpy_helper.from_array(floats(3, 3), f"{name}_w")
+        nodes = [
+            helper.make_node("Constant", [], [f"{name}_w"], value=value),
+            helper.make_node("MatMul", ["m", f"{name}_w"], [f"{name}_y"]),
+        ]
+        output = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, None)
+        graphs[name] = helper.make_graph(nodes, name, [], [output])
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("ReduceSum", ["m"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+        helper.make_node("If", ["positive"], ["y"], **graphs),
+    ]
+    weights: Arrays = {"w": floats(4, 3), "zero": np.array(0, np.float32)}
+    return save(path, nodes, {"x": (1, 4)}, {"y": (1, 3)}, weights), {"x": floats(24, 4)}
+
+
+def sparse_tensor(name: str, *, linear: bool) -> onnx.SparseTensorProto:
+    """Return a matrix (4, 3) with three values, whose places are counted or coordinates."""
+    places = np.array([1, 5, 9] if linear else [[0, 1], [1, 2], [3, 0]], np.int64)
+    values = numpy_helper.from_array(np.array([3.0, -2.0, 0.5], np.float32), name)
+    return helper.make_sparse_tensor(
+        values, numpy_helper.from_array(places, f"{name}_places"), [4, 3]
+    )
+
+
+def sparse_weights(path: Path) -> Case:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("MatMul", ["x", "w2"], ["b"]),
+        helper.make_node("Constant", [], ["w3"], sparse_value=sparse_tensor("w3", linear=False)),
+        helper.make_node("MatMul", ["x", "w3"], ["c"]),
+        helper.make_node("Concat", ["a", "b", "c"], ["y"], axis=1),
+    ]
+    model = onnx.load(str(save(path, nodes, {"x": ("N", 4)}, {"y": ("N", 9)})))
+    model.graph.sparse_initializer.append(sparse_tensor("w", linear=True))
+    model.graph.sparse_initializer.append(sparse_tensor("w2", linear=False))
+    onnx.save_model(model, str(path))
+    return path, {"x": floats(24, 4)}
+
+
 QUANTIZED: list[Callable[[Path], Case]] = [
     *(constant_nodes, channels_last, transposed_convolution, resize_and_clip, residual),
     *(a_weight_used_twice, branches, dynamic_sizes, scan, grid_sample, einsum, group_norm),
+    *(layers_in_branches, sparse_weights),
 ]
 
 
@@ -233,6 +279,47 @@ def test_a_file_of_each_kind_is_quantized_for_both_cpu_targets(
         assert bundle.manifest.parity["rows"] == 24
 
 
+@pytest.mark.usefixtures("untimed")
+def test_layers_inside_branches_stay_in_float(tmp_path: Path) -> None:
+    (bundle,) = bundles_of(
+        layers_in_branches(tmp_path / "x.onnx"), tmp_path, ("onnx",), quantized=True
+    )
+    assert bundle.manifest.build["layers"] == 1
+    graph = onnx.load(str(bundle.path / bundle.manifest.model)).graph
+    (choice,) = [node for node in graph.node if node.op_type == "If"]
+    inside = [node for branch in choice.attribute for node in branch.g.node]
+    assert [node.op_type for node in inside].count("MatMul") == 2
+    assert not any("Quantize" in node.op_type for node in inside)
+
+
+def old_operators(path: Path, opset: int) -> Case:
+    """Operators whose attributes became inputs, and a softmax over all axes but the first."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("Unsqueeze", ["c"], ["wide"], axes=[1]),
+        helper.make_node("Squeeze", ["wide"], ["narrow"], axes=[1]),
+        helper.make_node("Softmax", ["narrow"], ["shares"]),
+        helper.make_node("ReduceSum", ["shares"], ["sums"], axes=[2], keepdims=0),
+        helper.make_node("Add", ["sums", "one"], ["y"]),
+    ]
+    weights: Arrays = {"w": floats(4, 3, 3, 3), "one": np.array(1, np.float32)}
+    if opset < 11:
+        nodes[1:1] = [helper.make_node("Clip", ["c"], ["clipped"], min=0.0, max=1.0)]
+        nodes[2].input[0] = "clipped"
+    path = save(path, nodes, {"x": ("N", 3, 6, 6)}, {"y": ("N", 4, 6)}, weights, opset=opset)
+    return path, {"x": floats(24, 3, 6, 6)}
+
+
+@pytest.mark.parametrize("opset", [9, 10, 11, 12])
+@pytest.mark.usefixtures("untimed")
+def test_operators_of_old_opsets_compute_the_same_after_conversion(
+    opset: int, tmp_path: Path
+) -> None:
+    case = old_operators(tmp_path / "x.onnx", opset)
+    for bundle in bundles_of(case, tmp_path, ("onnx", "openvino"), quantized=True):
+        assert bundle.manifest.parity["cosine"] >= 0.9999
+
+
 def lstm(path: Path) -> Case:
     node = helper.make_node("LSTM", ["x", "w", "r"], ["y", "h"], hidden_size=4)
     weights = {"w": floats(1, 16, 3), "r": floats(1, 16, 4)}
@@ -262,6 +349,29 @@ def loop(path: Path) -> Case:
     return save(path, [node], {"x": (1, 2)}, {"y": (1, 2)}, weights), {"x": floats(8, 2)}
 
 
+def loop_over_a_layer(path: Path) -> Case:
+    """A Loop whose body is a linear layer, with a weight of the main graph."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("MatMul", ["state", "w"], ["next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("number", INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 2]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [1, 2]),
+        ],
+    )
+    node = helper.make_node("Loop", ["times", "", "x"], ["y"], body=body)
+    weights: Arrays = {"times": np.array(3, np.int64), "w": floats(2, 2)}
+    return save(path, [node], {"x": (1, 2)}, {"y": (1, 2)}, weights), {"x": floats(8, 2)}
+
+
 def gru(path: Path) -> Case:
     node = helper.make_node("GRU", ["x", "w", "r"], ["y", "h"], hidden_size=4)
     weights = {"w": floats(1, 12, 3), "r": floats(1, 12, 4)}
@@ -269,7 +379,7 @@ def gru(path: Path) -> Case:
     return save(path, [node], {"x": (5, 1, 3)}, outputs, weights), {"x": floats(8, 5, 1, 3)}
 
 
-@pytest.mark.parametrize("make", [lstm, gru, loop])
+@pytest.mark.parametrize("make", [lstm, gru, loop, loop_over_a_layer])
 def test_a_file_without_layers_for_8_bits_is_exported_in_fp32(
     make: Callable[[Path], Case], tmp_path: Path
 ) -> None:
@@ -319,6 +429,35 @@ def trees(path: Path) -> Case:
     return path, {"x": floats(8, 2)}
 
 
+@pytest.mark.parametrize("operator", ["Scaler", "TreeEnsembleClassifier"])
+@pytest.mark.usefixtures("untimed")
+def test_operators_of_scikit_learn_stay_in_float_beside_a_layer_of_8_bits(
+    operator: str, tmp_path: Path
+) -> None:
+    path, _ = trees(tmp_path / "trees.onnx")
+    (tree,) = onnx.load(str(path)).graph.node
+    scaler = helper.make_node(
+        "Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", offset=[1.0, 2.0], scale=[2.0, 0.5]
+    )
+    nodes = [scaler, helper.make_node("MatMul", ["scaled", "w"], ["y"])]
+    outputs: dict[str, tuple[str | int, ...]] = {"y": ("N", 3)}
+    if operator != "Scaler":
+        nodes = [tree, helper.make_node("MatMul", ["x", "w"], ["y"])]
+        outputs |= {"label": ("N",), "probabilities": ("N", 2)}
+    path = save(
+        tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, outputs, {"w": floats(2, 3)},
+        types={"label": INT64}, domains=["ai.onnx.ml"],
+    )  # fmt: skip
+    (bundle,) = bundles_of((path, {"x": floats(8, 2)}), tmp_path, ("onnx",), quantized=True)
+    assert bundle.manifest.build["layers"] == 1
+    (kept,) = [
+        node
+        for node in onnx.load(str(bundle.path / bundle.manifest.model)).graph.node
+        if node.op_type == operator
+    ]
+    assert kept.input[0] == "x"
+
+
 def dynamic_lstm(path: Path) -> Case:
     """An LSTM as `quantize_dynamic` writes it."""
     scale, zero = np.array([0.02], np.float32), np.array([0], np.int8)
@@ -347,16 +486,27 @@ def test_what_openvino_lacks_runs_in_onnx_runtime_as_it_is(
         bundles_of(case, tmp_path, ("openvino",), quantized=False)
 
 
-def test_sparse_weights_are_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "x.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        {"x": ("N", 2)}, {"y": ("N", 2)})  # fmt: skip
-    model = onnx.load(str(path))
-    values = numpy_helper.from_array(np.array([3.0], np.float32), "w")
-    indices = numpy_helper.from_array(np.array([1], np.int64), "w_indices")
-    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2, 2]))
-    onnx.save_model(model, str(path))
-    with pytest.raises(UsageError, match="'w' is a sparse initializer"):
-        read(path)
+@pytest.mark.parametrize(
+    ("places", "shape", "error"),
+    [
+        ([1, 99], [4, 3], ArtifactError),
+        ([1, 2, 3], [4, 3], ArtifactError),
+        ([-1, 2], [4, 3], ArtifactError),
+        ([1, 2], [1 << 20, 1 << 20], UsageError),
+    ],
+)
+def test_a_sparse_tensor_that_is_damaged_or_would_be_huge_is_refused_by_name(
+    places: list[int], shape: list[int], error: type[BmcError], tmp_path: Path
+) -> None:
+    model = onnx.load(str(constant_nodes(tmp_path / "x.onnx")[0]))
+    del model.graph.node[0]
+    sparse = onnx.SparseTensorProto(dims=shape)
+    sparse.values.CopyFrom(numpy_helper.from_array(np.ones(2, np.float32), "w"))
+    sparse.indices.CopyFrom(numpy_helper.from_array(np.array(places, np.int64), "places"))
+    model.graph.sparse_initializer.append(sparse)
+    onnx.save_model(model, str(tmp_path / "x.onnx"))
+    with pytest.raises(error, match="sparse tensor 'w'"):
+        read(tmp_path / "x.onnx")
 
 
 def test_a_file_without_standard_operators_has_no_opset(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,7 +98,19 @@ def test_missing_external_data_is_named(tmp_path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04not onnx", b"\x00" * 100, os.urandom(3000)])
+def test_external_data_that_ends_before_its_tensors_is_refused_with_both_sizes(
+    tmp_path: Path,
+) -> None:
+    path = cnn(tmp_path / "cnn.onnx", external="weights")
+    weights = tmp_path / "weights"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(ArtifactError, match=r"weights is cut: '.*' ends at byte [\d,]+, and the"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04not onnx", b"\x00" * 100, random.Random(0).randbytes(3000)]
+)
 def test_a_file_that_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(content)
