@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from bmc import bundle, console
 from bmc.bundle import Bundle
 from bmc.errors import GateError
-from bmc.export import tensor_parity
+from bmc.export import tensor_limits, tensor_parity
 from bmc.export.flow import as_runnable
 from bmc.export.onnx_scores import Scorer, Tally
 from bmc.export.onnx_source import ROWS, OnnxSource
 from bmc.golden import GoldenRows
 from bmc.measure.scores import Interval
-from bmc.onnx_models.logits import logits_of, masks_of
+from bmc.onnx_models.logits import logits_of, masks_of, softmaxes_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
@@ -33,7 +33,7 @@ class Limits:
     """How much the outputs of a compressed bundle may differ from the original file's.
 
     Args:
-        min_agreement: smallest agreement; see `bmc.export.tensor_parity.check`. None where the
+        min_agreement: smallest agreement; see `bmc.export.tensor_limits.check`. None where the
             score decides.
         scorer: how labeled samples are scored; None without labels.
         max_drop: points of the score that may be lost.
@@ -122,7 +122,7 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
     """
     runnable = as_runnable(draft)
     target, samples, graph = draft.manifest.target, source.samples, source.file.graph
-    comparison = tensor_parity.Comparison(logits_of(graph), masks_of(graph))
+    comparison = tensor_parity.Comparison(logits_of(graph), masks_of(graph), softmaxes_of(graph))
     scorer = limits.scorer if limits else None
     tallies: tuple[Tally, ...] = (scorer.tally(), scorer.tally()) if scorer else ()
     groups = list(source.groups(draft.manifest.build.get("max_batch", ROWS)))
@@ -145,8 +145,9 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
         _check_parity(parity, draft.manifest.precision, limits)
     except GateError as error:
         return Compared(figures, stand_in_or_none, str(error))
+    doubts = tensor_limits.doubts(parity)
     if scorer is None or limits is None:
-        return Compared(figures, stand_in_or_none, None)
+        return Compared(figures, stand_in_or_none, None, warnings=doubts)
     bundle_tally, original_tally = tallies
     scored = Scored(
         scorer.name,
@@ -157,7 +158,7 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
         len(samples),
     )
     failure = _dropped(scored, limits)
-    warnings = () if failure else _warnings(scored, scorer, limits)
+    warnings = () if failure else (*doubts, *_warnings(scored, scorer, limits))
     return Compared(figures, stand_in_or_none, failure, scored, "accuracy", warnings)
 
 
@@ -171,16 +172,16 @@ def _check_parity(
     """
     if limits is None or limits.min_agreement is not None:
         share = limits.min_agreement if limits else None
-        tensor_parity.check(outputs, limits.precision if limits else precision, share)
+        tensor_limits.check(outputs, limits.precision if limits else precision, share)
         return
-    tensor_parity.check_finite(outputs)
+    tensor_limits.check_finite(outputs)
     if limits.scorer is not None and limits.scorer.output:
         others = {
             name: parity
             for name, parity in outputs.items()
             if name != limits.scorer.output and not parity.exact
         }
-        tensor_parity.check(others, limits.precision, limits.others_agreement)
+        tensor_limits.check(others, limits.precision, limits.others_agreement)
 
 
 def _dropped(scored: Scored, limits: Limits) -> str | None:

@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.errors import GateError
-from bmc.precision import PRECISIONS
+from bmc.export.tensor_entries import NOT_VARYING, Entries, EntrySums
 
 Arrays = Mapping[str, NDArray[Any]]
 _SMALLEST_SCALE = 1e-3
-_CONSTANT = 1e-9  # of the squares of all values: rounding of the sums
-# A cosine similarity of c leaves 2 (1 - c) of the squares of values around 0 unexplained; what is
-# only far from 0 must not hide errors five times as large.
-_UNEXPLAINED = 10.0
+_FEW_COLUMNS = (
+    16  # a table of so many columns at most holds quantities, each of which must be right
+)
+_MOST_ENTRIES = 1 << 16
 _INSIDE = 0.5  # probability from which a pixel lies inside a mask
-_OUTSIDE = 0.1  # largest change of a probability where no pixel lies inside
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,12 @@ class OutputParity:
         unexplained: squared errors over the squared distances of the original values from their
             mean; 1 for a constant answer; None where the original values are all the same.
         is_mask: whether the output is a mask, whose edges change from 0 to 1.
+        is_softmax: whether the output holds probabilities that a softmax computes.
+        not_finite: number of the original values that are NaN or infinite.
+        answers: number of different largest values among the rows, where the output holds logits.
+        entries: how much is unexplained of each entry of an axis; None for an output of one axis,
+            or where the size of its axes varies.
+        is_table: whether the output has two axes, and few columns.
     """
 
     values: int
@@ -53,6 +57,11 @@ class OutputParity:
     exact: bool = False
     unexplained: float | None = None
     is_mask: bool = False
+    is_softmax: bool = False
+    not_finite: int = 0
+    answers: int = 0
+    entries: Entries | None = None
+    is_table: bool = False
 
 
 class Comparison:
@@ -61,17 +70,25 @@ class Comparison:
     Args:
         logits: names of the outputs that hold logits.
         masks: names of the outputs that are masks.
+        softmaxes: names of the outputs with logits that are probabilities of a softmax.
     """
 
-    def __init__(self, logits: Collection[str], masks: Collection[str] = ()) -> None:
-        self._logits, self._masks = logits, masks
+    def __init__(
+        self,
+        logits: Collection[str],
+        masks: Collection[str] = (),
+        softmaxes: Collection[str] = (),
+    ) -> None:
+        self._logits, self._masks, self._softmaxes = logits, masks, softmaxes
         self._sums: dict[str, _Sums] = {}
 
     def add(self, outputs: Arrays, expected: Arrays) -> None:
         """Compare the outputs of a call with the original file's."""
         for name, values in expected.items():
-            sums = self._sums.setdefault(name, _Sums(name in self._logits, name in self._masks))
-            sums.add(outputs[name], values)
+            if name not in self._sums:
+                kinds = (name in each for each in (self._logits, self._masks, self._softmaxes))
+                self._sums[name] = _Sums(*kinds)
+            self._sums[name].add(outputs[name], values)
 
     def outputs(self) -> dict[str, OutputParity]:
         """Return the differences of each output so far."""
@@ -79,8 +96,12 @@ class Comparison:
 
 
 class _Sums:
-    def __init__(self, are_logits: bool, is_mask: bool) -> None:
-        self.are_logits, self.is_mask, self.is_exact = are_logits, is_mask, False
+    def __init__(self, are_logits: bool, is_mask: bool, is_softmax: bool) -> None:
+        self.are_logits, self.is_mask, self.is_softmax = are_logits, is_mask, is_softmax
+        self.is_exact = self.is_table = False
+        self.answers: set[int] = set()
+        self.entries: dict[int, EntrySums] | None = None
+        self.not_finite = 0
         self.values = self.rows = self.same = 0
         self.max_error = self.total = self.scale = 0.0
         self.dot = self.norm = self.expected_norm = 0.0
@@ -95,19 +116,25 @@ class _Sums:
             self.rows += expected.size
             self.same += int((values == expected).sum())
         elif self.are_logits and expected.ndim and expected.shape[-1] > 1 and expected.size:
-            self.rows += expected.size // expected.shape[-1]
-            self.same += int((values.argmax(axis=-1) == expected.argmax(axis=-1)).sum())
+            answers = expected.argmax(axis=-1)
+            is_known = ~np.isnan(expected).any(axis=-1)
+            self.rows += int(is_known.sum())
+            self.same += int((values.argmax(axis=-1) == answers)[is_known].sum())
+            self.answers.update(np.unique(answers[is_known]).tolist())
         elif self.is_mask:
             masks = values > _INSIDE, expected > _INSIDE
             self.rows += int((masks[0] | masks[1]).sum())
             self.same += int((masks[0] & masks[1]).sum())
         actual, wanted = values.astype(np.float64), expected.astype(np.float64)
         finite = np.isfinite(wanted)
+        self.not_finite += int(finite.size - finite.sum())
         if not np.array_equal(actual[~finite], wanted[~finite], equal_nan=True):
             self.max_error = float("inf")
         if not np.isfinite(actual[finite]).all():
             self.max_error = float("inf")
             return
+        if not self.is_exact:
+            self._add_entries(actual, wanted, finite)
         actual, wanted = actual[finite], wanted[finite]
         errors = np.abs(actual - wanted)
         self.values += errors.size
@@ -119,6 +146,20 @@ class _Sums:
         self.expected_norm += float(wanted @ wanted)
         self.squares += float(errors @ errors)
         self.expected_sum += float(wanted.sum())
+
+    def _add_entries(
+        self, actual: NDArray[Any], wanted: NDArray[Any], finite: NDArray[Any]
+    ) -> None:
+        if self.entries is None:
+            self.is_table = wanted.ndim == 2 and wanted.shape[-1] <= _FEW_COLUMNS
+            axes = {1, wanted.ndim - 1} if wanted.ndim > 1 else set()
+            sizes = {axis: wanted.shape[axis] for axis in sorted(axes)}
+            self.entries = {a: EntrySums(a, n) for a, n in sizes.items() if 1 < n <= _MOST_ENTRIES}
+        for axis, sums in list(self.entries.items()):
+            if wanted.ndim <= axis or wanted.shape[axis] != sums.count.size:
+                del self.entries[axis]
+            else:
+                sums.add(actual, wanted, finite)
 
     def parity(self) -> OutputParity:
         norms = (self.norm * self.expected_norm) ** 0.5
@@ -134,11 +175,20 @@ class _Sums:
             exact=self.is_exact,
             unexplained=self._unexplained(),
             is_mask=self.is_mask,
+            is_softmax=self.is_softmax,
+            not_finite=self.not_finite,
+            answers=len(self.answers),
+            entries=self._entries(),
+            is_table=self.is_table,
         )
+
+    def _entries(self) -> Entries | None:
+        found = [each for sums in (self.entries or {}).values() if (each := sums.entries())]
+        return max(found, key=lambda entries: entries.unexplained) if found else None
 
     def _unexplained(self) -> float | None:
         spread = self.expected_norm - self.expected_sum**2 / max(self.values, 1)
-        if spread <= _CONSTANT * self.expected_norm:
+        if spread <= NOT_VARYING * self.expected_norm:
             return None
         return self.squares / spread
 
@@ -163,69 +213,3 @@ def figures_of(outputs: Mapping[str, OutputParity], calls: int) -> dict[str, Any
         "scales": {name: one.scale for name, one in outputs.items()},
         "outputs": {name: asdict(one) for name, one in outputs.items()},
     }
-
-
-def check_finite(outputs: Mapping[str, OutputParity]) -> None:
-    """Refuse a bundle with outputs of other shapes, or with new NaN or infinite values.
-
-    Raises:
-        GateError: there is such an output.
-    """
-    for name, parity in outputs.items():
-        if not np.isfinite(parity.max_error):
-            raise GateError(f"output {name!r} has other shapes, or NaN or infinity, in the bundle")
-
-
-def check(
-    outputs: Mapping[str, OutputParity], precision: str, min_agreement: float | None = None
-) -> None:
-    """Refuse a bundle whose outputs differ by more than its precision allows.
-
-    Args:
-        outputs: differences of each output.
-        precision: the bundle's precision, a key of `bmc.precision.PRECISIONS`.
-        min_agreement: smallest agreement, or cosine similarity where an output has none, which
-            then may leave ten times the rest to 1 of the variance unexplained; None for the
-            agreement that the precision requires.
-
-    Raises:
-        GateError: a limit is broken; the message names the output, the limit and the value.
-    """
-    limits = PRECISIONS[precision].limits
-    check_finite(outputs)
-    for name, parity in outputs.items():
-        if parity.agreement is not None:
-            share = limits.min_agreement if min_agreement is None else min_agreement
-            free_rows = limits.free_rows if min_agreement is None else 0
-            if parity.agreement < min(share, 1 - free_rows / max(parity.rows, 1)):
-                raise GateError(
-                    f"only {parity.agreement:.2%} of {name!r} agree with the original file; "
-                    f"required is {share:.2%}"
-                )
-        elif min_agreement is not None and parity.is_mask:
-            if parity.max_error > _OUTSIDE:
-                raise GateError(
-                    f"output {name!r} is a mask without a pixel inside, and changes by up to "
-                    f"{parity.max_error:.2g}; allowed is {_OUTSIDE}"
-                )
-        elif min_agreement is not None and parity.cosine < min_agreement:
-            raise GateError(
-                f"output {name!r} has cosine similarity {parity.cosine:.4f} with the original "
-                f"file's; required is {min_agreement:g}"
-            )
-        elif min_agreement is not None and parity.unexplained is not None:
-            most = _UNEXPLAINED * (1 - min_agreement)
-            if parity.unexplained > most:
-                raise GateError(
-                    f"output {name!r} leaves {parity.unexplained:.2%} of the original file's "
-                    f"variance unexplained; allowed is {most:.2%}"
-                )
-        largest = limits.max_error
-        if parity.agreement is not None and limits.max_row_error is not None:
-            largest = limits.max_row_error
-        is_bounded = not parity.exact and not (parity.is_mask and min_agreement is not None)
-        if is_bounded and parity.max_error > largest * parity.scale:
-            raise GateError(
-                f"output {name!r} changes by up to {parity.max_error:.2g}; allowed is "
-                f"{largest * parity.scale:.2g}"
-            )

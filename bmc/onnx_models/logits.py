@@ -30,6 +30,20 @@ def logits_of(graph: onnx_ir.Graph) -> Collection[str]:
     return {str(value.name) for value in graph.outputs if _are_logits(value, default)}
 
 
+def softmaxes_of(graph: onnx_ir.Graph) -> Collection[str]:
+    """Return the names of outputs of `logits_of` that are probabilities, and surely of classes."""
+    names = logits_of(graph)
+    softmaxes = set()
+    for value in graph.outputs:
+        node = _computed_by(value)
+        is_softmax = node is not None and (
+            node.op_type in _PROBABILITIES or _is_spelled_softmax(node)
+        )
+        if value.name in names and is_softmax:
+            softmaxes.add(str(value.name))
+    return softmaxes
+
+
 def masks_of(graph: onnx_ir.Graph) -> Collection[str]:
     """Return the names of outputs that are masks: probabilities of each pixel, of one class.
 

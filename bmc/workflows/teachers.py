@@ -16,6 +16,7 @@ from typing import Any
 from bmc import artifact, console, workspace
 from bmc import bundle as bundles
 from bmc.contracts import families
+from bmc.contracts.signals import SIGNALS, signal
 from bmc.contracts.tasks import EMBEDDING, GENERATION, labeled_tasks
 from bmc.data import Dataset, Fold
 from bmc.errors import UnknownError, UsageError
@@ -206,8 +207,8 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
     if manifest["task"] != data.task:
         other = f", or pass --task {manifest['task']}"
         raise UsageError(
-            f"the teacher {teacher} is for {manifest['task']}, and the task here is {data.task}: "
-            f"name a teacher trained for {data.task}"
+            f"the teacher {teacher} is for {manifest['task']}, and the task here is {data.task}. "
+            f"{_other_signals()}: name a teacher trained for {data.task}"
             f"{other if manifest['task'] in labeled_tasks() else ''}"
         )
     _check_inputs(teacher, manifest["inputs"], data)
@@ -368,5 +369,11 @@ def _check_labels(teacher: Path, teacher_labels: tuple[str, ...], labels: tuple[
     raise UsageError(
         f"the teacher {teacher} predicts {', '.join(teacher_labels)}; "
         f"the data has {', '.join(labels)} ({'; '.join(differences)}). Logits of "
-        "different labels cannot be compared: train a teacher on this data"
+        f"different labels cannot be compared. {_other_signals()}: train a teacher on this data"
     )
+
+
+def _other_signals() -> str:
+    """Say what signals remain where the logits of student and teacher have no common meaning."""
+    others = [name for name in SIGNALS.names() if not {"rows", "logits"} & set(signal(name).needs)]
+    return f"The signals that compare no logits ({', '.join(others)}) do not teach the answers"

@@ -244,55 +244,6 @@ def test_a_small_file_of_weights_moves_into_the_bundles_file(tmp_path: Path, tar
         assert model({"image": images(1)})["class/logits:0"].shape == (1, 5)
 
 
-def compared(expected: Arrays, outputs: Arrays) -> dict[str, tensor_parity.OutputParity]:
-    """Return the differences of outputs, all of which count as logits."""
-    comparison = tensor_parity.Comparison(tuple(expected))
-    comparison.add(outputs, expected)
-    return comparison.outputs()
-
-
-def test_a_single_value_a_row_has_no_largest_one() -> None:
-    values = np.arange(8, dtype=np.float32)[:, None]
-    assert compared({"y": values}, {"y": values})["y"].agreement is None
-    assert compared({"y": values.T}, {"y": values.T})["y"].agreement == 1
-
-
-def test_a_constant_answer_far_from_zero_is_refused() -> None:
-    values = np.random.default_rng(0).normal(200, 10, (64, 1)).astype(np.float32)
-    outputs = compared({"y": values}, {"y": np.full_like(values, 200)})
-    assert outputs["y"].cosine > 0.99
-    with pytest.raises(GateError, match=r"leaves .* of the original file's variance unexplained"):
-        tensor_parity.check(outputs, "int8", 0.99)
-    tensor_parity.check(compared({"y": values}, {"y": values + 0.5}), "int8", 0.99)
-
-
-def test_zeros_are_similar_to_zeros_alone() -> None:
-    zeros, ones = np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32)
-    assert compared({"y": zeros}, {"y": zeros})["y"].cosine == 1
-    assert compared({"y": zeros}, {"y": ones})["y"].cosine == 0
-    assert compared({"y": ones}, {"y": zeros})["y"].cosine == 0
-
-
-def test_masks_agree_by_intersection_over_union() -> None:
-    expected, values = (np.zeros((1, 1, 8, 8), np.float32) for _ in range(2))
-    expected[..., :4, :], values[..., :3, :] = 0.9, 0.9
-    comparison = tensor_parity.Comparison((), ("y",))
-    comparison.add({"y": values}, {"y": expected})
-    parity = comparison.outputs()["y"]
-    assert (parity.agreement, parity.is_mask) == (0.75, True)
-    tensor_parity.check({"y": parity}, "int8", 0.7)  # pixels may change from 0 to 1
-    with pytest.raises(GateError, match=r"only 75.00% of 'y' agree"):
-        tensor_parity.check({"y": parity}, "int8", 0.8)
-    comparison = tensor_parity.Comparison((), ("y",))
-    comparison.add({"y": values * 0}, {"y": expected * 0})
-    outputs = comparison.outputs()
-    assert outputs["y"].agreement is None  # nothing is inside
-    tensor_parity.check(outputs, "int8", 0.99)
-    comparison.add({"y": values * 0 + 0.2}, {"y": expected * 0})
-    with pytest.raises(GateError, match="a mask without a pixel inside, and changes by up to"):
-        tensor_parity.check(comparison.outputs(), "int8", 0.99)
-
-
 @pytest.mark.parametrize(("shape", "is_mask"), [((1, 1, 4, 4), True), ((1, 4), False)])
 def test_a_sigmoid_of_pixels_is_a_mask(
     tmp_path: Path, shape: tuple[int, ...], is_mask: bool

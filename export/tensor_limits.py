@@ -1,0 +1,142 @@
+"""Limits of how much the outputs of an ONNX file's bundle may differ from the original file's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bmc.errors import GateError
+from bmc.export.tensor_parity import OutputParity
+from bmc.precision import PRECISIONS, ParityLimits
+
+# A cosine similarity of c leaves 2 (1 - c) of the squares of values around 0 unexplained; what is
+# only far from 0 must not hide errors five times as large.
+_UNEXPLAINED = 10.0
+_LOGITS = 0.99  # most that is required of the values of logits, whose answers are compared, too
+_OUTSIDE = 0.1  # largest change of a probability where no pixel lies inside
+
+
+def check_finite(outputs: Mapping[str, OutputParity]) -> None:
+    """Refuse a bundle with outputs of other shapes, or with new NaN or infinite values.
+
+    Raises:
+        GateError: there is such an output, or one whose original values are all NaN or infinite.
+    """
+    for name, parity in outputs.items():
+        if not np.isfinite(parity.max_error):
+            raise GateError(f"output {name!r} has other shapes, or NaN or infinity, in the bundle")
+        if parity.not_finite and not parity.values:
+            raise GateError(
+                f"output {name!r} of the original file is NaN or infinite for every sample, so "
+                "nothing can be compared; pass samples like those that the model was made for"
+            )
+
+
+def check(
+    outputs: Mapping[str, OutputParity], precision: str, min_agreement: float | None = None
+) -> None:
+    """Refuse a bundle whose outputs differ by more than its precision allows.
+
+    Args:
+        outputs: differences of each output.
+        precision: the bundle's precision, a key of `bmc.precision.PRECISIONS`.
+        min_agreement: smallest agreement, and smallest cosine similarity, which may leave ten times
+            the rest to 1 of the variance unexplained; None for the agreement that the precision
+            requires.
+
+    Raises:
+        GateError: a limit is broken; the message names the output, the limit and the value.
+    """
+    limits = PRECISIONS[precision].limits
+    check_finite(outputs)
+    for name, parity in outputs.items():
+        if parity.agreement is not None:
+            _check_agreement(name, parity, limits, min_agreement)
+        if min_agreement is not None and parity.is_mask and parity.agreement is None:
+            _check_outside(name, parity)
+        elif min_agreement is not None and not (parity.exact or parity.is_softmax):
+            has_answers = parity.agreement is not None
+            _check_values(name, parity, min(min_agreement, _LOGITS if has_answers else 1))
+        largest = limits.max_error
+        if parity.agreement is not None and limits.max_row_error is not None:
+            largest = limits.max_row_error
+        is_bounded = not parity.exact and not (parity.is_mask and min_agreement is not None)
+        if is_bounded and parity.max_error > largest * parity.scale:
+            raise GateError(
+                f"output {name!r} changes by up to {parity.max_error:.2g}; allowed is "
+                f"{largest * parity.scale:.2g}"
+            )
+
+
+def doubts(outputs: Mapping[str, OutputParity]) -> tuple[str, ...]:
+    """Say what an accepted comparison does not show, a sentence for each output.
+
+    Args:
+        outputs: differences of each output.
+    """
+    sentences = []
+    for name, parity in outputs.items():
+        entries = parity.entries
+        if not parity.values and not parity.rows:
+            sentences.append(f"output {name!r} is empty for every sample, so it was not compared")
+        elif parity.answers == 1 and parity.rows > 1:
+            sentences.append(
+                f"output {name!r} has the same answer for every sample, so equal answers show "
+                "little: pass samples of other classes"
+            )
+        if entries and entries.poor and not parity.is_softmax:
+            sentences.append(
+                f"output {name!r}: more than half of the variance of {entries.poor} of "
+                f"{entries.count} entries along axis {entries.axis} is unexplained (of entry "
+                f"{entries.worst}: {entries.unexplained:.0%})"
+            )
+    return tuple(sentences)
+
+
+def _check_agreement(
+    name: str, parity: OutputParity, limits: ParityLimits, min_agreement: float | None
+) -> None:
+    share = limits.min_agreement if min_agreement is None else min_agreement
+    free_rows = limits.free_rows if min_agreement is None else 0
+    agreement = parity.agreement or 0.0
+    if agreement < min(share, 1 - free_rows / max(parity.rows, 1)):
+        raise GateError(
+            f"only {agreement:.2%} of {name!r} agree with the original file; required is "
+            f"{share:.2%}"
+        )
+
+
+def _check_outside(name: str, parity: OutputParity) -> None:
+    if parity.max_error > _OUTSIDE:
+        raise GateError(
+            f"output {name!r} is a mask without a pixel inside, and changes by up to "
+            f"{parity.max_error:.2g}; allowed is {_OUTSIDE}"
+        )
+
+
+def _check_values(name: str, parity: OutputParity, share: float) -> None:
+    """Check the similarity of the values, and how much of their variance is unexplained."""
+    if parity.cosine < share:
+        raise GateError(
+            f"output {name!r} has cosine similarity {parity.cosine:.4f} with the original "
+            f"file's; required is {share:g}"
+        )
+    most = _UNEXPLAINED * (1 - share)
+    if parity.unexplained is None and parity.max_error > most * parity.scale:
+        raise GateError(
+            f"output {name!r} is the same number everywhere, {parity.scale:.4g}, and changes by "
+            f"up to {parity.max_error:.2g}; allowed is {most * parity.scale:.2g}"
+        )
+    if parity.unexplained is not None and parity.unexplained > most:
+        raise GateError(
+            f"output {name!r} leaves {parity.unexplained:.2%} of the original file's variance "
+            f"unexplained; allowed is {most:.2%}"
+        )
+    entries = parity.entries
+    is_limited = parity.is_table and most < 1  # 1 is the share that a constant answer leaves
+    if is_limited and entries and entries.unexplained > most:
+        raise GateError(
+            f"column {entries.worst} of output {name!r} leaves {entries.unexplained:.2%} of the "
+            f"original file's variance unexplained; allowed is {most:.2%}"
+        )
