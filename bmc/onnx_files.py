@@ -10,6 +10,7 @@ from typing import Protocol
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_FIELDS = 2_000_000
+_MAX_NUMBERS = 50_000_000  # of attributes, such as the thresholds of trees: a field each
 _MAX_DEPTH = 40
 _EXTERNAL_DATA = 13
 # Messages that can contain a TensorProto, and the fields of each that lead to one.
@@ -44,16 +45,19 @@ def external_files(content: _Content) -> set[str]:
     """
     locations: set[str] = set()
     work = [("model", 0, len(content), 0)]
-    left = _MAX_FIELDS
+    left, numbers_left = _MAX_FIELDS, _MAX_NUMBERS
     while work:
         message, start, end, depth = work.pop()
         if depth > _MAX_DEPTH:
             raise ValueError(f"more than {_MAX_DEPTH} levels")
         for number, first, last in _fields(content, start, end):
-            left -= 1
-            if left < 0:
-                raise ValueError(f"more than {_MAX_FIELDS} parts")
             kind = _INSIDE[message].get(number)
+            if kind is None and message == "attribute":
+                numbers_left -= 1
+            else:
+                left -= 1
+            if left < 0 or numbers_left < 0:
+                raise ValueError(f"more than {_MAX_FIELDS:,} parts, or {_MAX_NUMBERS:,} numbers")
             if kind == "entry":
                 locations |= _location(content, first, last)
             elif kind and first >= 0:

@@ -168,7 +168,8 @@ def _check_parity(
     """Refuse outputs that differ too much.
 
     Where labels score an output, that output must be finite, and the others must agree. Integers
-    need not: most often they are the classes of the scored output.
+    need not: most often they are the classes of the scored output. A function of the caller scores
+    outputs of any shape, such as the boxes that a detector finds.
     """
     if limits is None or limits.min_agreement is not None:
         share = limits.min_agreement if limits else None
@@ -176,6 +177,7 @@ def _check_parity(
         return
     tensor_limits.check_finite(outputs)
     if limits.scorer is not None and limits.scorer.output:
+        tensor_limits.check_shapes(outputs)
         others = {
             name: parity
             for name, parity in outputs.items()

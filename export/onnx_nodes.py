@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bmc import console
 
+_MATRIX = 2  # axes
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Between convolutions of 8 bits, what is not in 8 bits itself costs more than it saves.
 _BETWEEN = (
@@ -48,6 +49,11 @@ def flatten_biases(graph: onnx.GraphProto) -> None:
 
 def _why_float(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> str:
     """Say why QDQQuantizer cannot quantize a layer; "" if it can."""
+    factors = [each for each in node.attribute if each.name in ("alpha", "beta") and each.f != 1]
+    if node.op_type == "Gemm" and factors:
+        return f"it has {', '.join(f'{each.name} {each.f:g}' for each in factors)}"
+    if node.op_type == "MatMul" and len(constants[node.input[1]].dims) != _MATRIX:
+        return f"its weight has shape {tuple(constants[node.input[1]].dims)}"
     bias = constants.get(node.input[2]) if len(node.input) > 2 else None
     if bias is None:
         return ""
@@ -66,9 +72,11 @@ def layers_of(graph: onnx.GraphProto) -> tuple[str, ...]:
     weights = {name for name, each in constants.items() if each.data_type == TensorProto.FLOAT}
     layers = []
     for node in graph.node:
-        if node.op_type in LINEAR and len(node.input) > 1 and node.input[1] in weights:
-            if node.input[0] in constants:
-                continue
+        if node.op_type not in LINEAR or len(node.input) < 2:
+            continue
+        if node.input[0] in weights:
+            console.note(f"layer {node.name} stays in float: its weight is on the left")
+        elif node.input[1] in weights:
             if reason := _why_float(node, constants):
                 console.note(f"layer {node.name} stays in float: {reason}")
             else:

@@ -188,22 +188,32 @@ def write(
 def _copy_shared_weights(
     graph: onnx.GraphProto, layers: Collection[str], in_float: Collection[str]
 ) -> None:
-    """Give layers in float, in place, a copy of a weight that layers in 8 bits read as well.
+    """Copy a weight, in place, for readers that need it rounded otherwise, or in float.
 
-    QDQQuantizer rounds a weight for all of its readers.
+    QDQQuantizer rounds a weight once for all of its readers, with the axis of the scales that the
+    last one needs.
     """
     linear = [node for node in graph.node if node.op_type in LINEAR]
-    rounded = {node.input[1] for node in linear if node.name in layers}
     constants = {each.name: each for each in graph.initializer}
-    for node in linear:
-        if node.name not in in_float or node.input[1] not in rounded:
+    forms: dict[str, str] = {}  # of the weights that are not copied
+    for node in sorted(linear, key=lambda node: node.name in in_float):
+        if node.name not in layers and node.name not in in_float:
             continue
-        name = f"{node.input[1]}_float"
+        form = "float" if node.name in in_float else f"axis_{_axis_of_scales(node)}"
+        if forms.setdefault(node.input[1], form) == form:
+            continue
+        name = f"{node.input[1]}_{form}"
         if name not in constants:
             constants[name] = graph.initializer.add()
             constants[name].CopyFrom(constants[node.input[1]])
             constants[name].name = name
         node.input[1] = name
+
+
+def _axis_of_scales(node: onnx.NodeProto) -> int:
+    """Return the axis of a layer's weight along which its outputs lie."""
+    is_transposed = any(each.name == "transB" and each.i for each in node.attribute)
+    return 0 if node.op_type == "Conv" or is_transposed else 1
 
 
 def range_in(activation: ActivationRange, dialect: Dialect) -> QuantizationRange:

@@ -21,6 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 ScoreFunction = Callable[[Sequence[Arrays], Sequence[NDArray[Any]]], Any]
 """Function of the outputs and the labels of each sample. It returns a number; higher is better."""
 _SMALLEST_SPREAD = 1e-12  # of labels that are all the same
+_MATRIX = 2  # axes
 
 
 class Tally(ABC):
@@ -236,25 +237,40 @@ class _Accuracy(Tally):
 
 
 class _R2(Tally):
-    """The share of the labels' variance that the values explain."""
+    """The share of the labels' variance that the values explain, the mean over columns of labels.
+
+    Of labels (rows, columns) each column counts alike, as in scikit-learn's `r2_score`: a price
+    beside a number of rooms must not hide it.
+    """
 
     def __init__(self, output: str, labels: Sequence[NDArray[Any]]) -> None:
         super().__init__(len(labels))
         self._output = output
-        self._truth = [each.astype(np.float64).ravel() for each in labels]
-        self._center = float(np.concatenate(self._truth).mean())
-        # Of each sample: squared errors; then number, sum and squares of the centered labels.
-        self._sums = np.zeros((len(labels), 4))
+        is_matrix = all(each.ndim == _MATRIX for each in labels)
+        widths = {each.shape[-1] if is_matrix else 1 for each in labels}
+        self._columns = widths.pop() if len(widths) == 1 else 1
+        self._truth = [each.astype(np.float64).reshape(-1, self._columns) for each in labels]
+        self._center = np.concatenate(self._truth).mean(axis=0)
+        # Of each sample and column: squared errors; number, sum and squares of centered labels.
+        self._sums = np.zeros((len(labels), 4, self._columns))
 
     def add(self, index: int, outputs: Arrays) -> None:
         values, truth = outputs[self._output].astype(np.float64).ravel(), self._truth[index]
-        error = ((values - truth) ** 2).sum() if values.size == truth.size else np.inf
+        error: Any = np.inf
+        if values.size == truth.size:
+            error = ((values.reshape(truth.shape) - truth) ** 2).sum(axis=0)
         centered = truth - self._center
-        self._sums[index] = error, truth.size, centered.sum(), (centered**2).sum()
+        self._sums[index] = (
+            np.broadcast_to(error, self._columns),
+            np.full(self._columns, len(truth)),
+            centered.sum(axis=0),
+            (centered**2).sum(axis=0),
+        )
 
     def score(self, calls: NDArray[np.int64]) -> float:
         error, count, total, squares = self._sums[calls].sum(axis=0)
-        return float(1 - error / max(squares - total**2 / max(count, 1), _SMALLEST_SPREAD))
+        spread = np.maximum(squares - total**2 / np.maximum(count, 1), _SMALLEST_SPREAD)
+        return float((1 - error / spread).mean())
 
 
 class _FunctionTally(Tally):

@@ -56,6 +56,27 @@ class ExportedFile:
         return self.output_tensors
 
 
+class KeptOutputs:
+    """Outputs of the original file by the samples of a call, as far as they are small."""
+
+    def __init__(self) -> None:
+        self._outputs: dict[tuple[int, ...], Mapping[str, NDArray[Any]]] = {}
+        self._bytes = 0
+
+    def of(self, indices: tuple[int, ...]) -> Mapping[str, NDArray[Any]] | None:
+        """Return the outputs for these samples; None where they are not kept."""
+        return self._outputs.get(indices)
+
+    def keep(self, indices: tuple[int, ...], outputs: Mapping[str, NDArray[Any]]) -> bool:
+        """Keep outputs as long as all of them are small; return whether they are kept."""
+        size = sum(array.nbytes for array in outputs.values())
+        if self._bytes + size > _MAX_KEPT:
+            return False
+        self._outputs[indices] = outputs
+        self._bytes += size
+        return True
+
+
 @dataclass(frozen=True)
 class OnnxSource:
     """An ONNX file to export; results that all targets share are computed once.
@@ -68,8 +89,7 @@ class OnnxSource:
         signature: what a bundle takes and returns.
         options: the export's options.
         work: scratch folder for ONNX files.
-        outputs: outputs of the original file by the samples of a call, as far as they were computed
-            and are small.
+        outputs: outputs of the original file, as far as they were computed and are small.
     """
 
     name: str
@@ -79,9 +99,7 @@ class OnnxSource:
     signature: Signature
     options: ExportOptions
     work: Path
-    outputs: dict[tuple[int, ...], Mapping[str, NDArray[Any]]] = field(
-        default_factory=dict, kw_only=True
-    )
+    outputs: KeptOutputs = field(default_factory=KeptOutputs, kw_only=True)
 
     @property
     def model(self) -> ExportedFile:
@@ -109,7 +127,7 @@ class OnnxSource:
         """
         model = self._model.clone()
         if self.options.opset is not None and self.options.opset != self.file.opset:
-            convert(model, self.options.opset, self.file.path)
+            convert(model, self.options.opset, self.file.path, "leave --opset out")
         common.ClearMetadataAndDocStringPass()(model)
         # Old files list weights as inputs, which runtimes then do not fold into other constants.
         common.RemoveInitializersFromInputsPass()(model)
@@ -145,13 +163,11 @@ class OnnxSource:
 
     def expected(self, indices: tuple[int, ...]) -> Mapping[str, NDArray[Any]]:
         """Return the original file's outputs for samples in one call; small ones are kept."""
-        if indices in self.outputs:
-            return self.outputs[indices]
-        outputs = self.reference.run(self.together(indices))
-        kept = sum(array.nbytes for each in self.outputs.values() for array in each.values())
-        if kept + sum(array.nbytes for array in outputs.values()) <= _MAX_KEPT:
-            self.outputs[indices] = outputs
-        return outputs
+        kept = self.outputs.of(indices)
+        if kept is None:
+            kept = self.reference.run(self.together(indices))
+            self.outputs.keep(indices, kept)
+        return kept
 
     def keep_expected(self, groups: Sequence[tuple[int, ...]]) -> None:
         """Compute the original file's outputs as far as they are kept, and free its session.
@@ -161,7 +177,7 @@ class OnnxSource:
         Args:
             groups: indices of the samples of each call.
         """
-        missing = [indices for indices in groups if indices not in self.outputs]
+        missing = [indices for indices in groups if self.outputs.of(indices) is None]
         if missing:
             self._keep(missing)
         self.reference.release()
@@ -171,7 +187,7 @@ class OnnxSource:
             for indices in groups:
                 self.expected(indices)
                 advance(len(indices))
-                if indices not in self.outputs:  # the next ones would not be kept, either
+                if self.outputs.of(indices) is None:  # the next ones would not be kept, either
                     break
 
     def together(self, indices: Sequence[int]) -> Arrays:
@@ -304,8 +320,9 @@ def quantized_source(
     source.reference.release()  # calibration has a session of its own
     model = source.graph.clone()
     name_nodes(model)
-    if source.opset < _LEAST_OPSET:
-        convert(model, _LEAST_OPSET, source.file.path)
+    if 0 < source.opset < _LEAST_OPSET:
+        way_out = f"export the model with opset {_LEAST_OPSET} or newer"
+        convert(model, _LEAST_OPSET, source.file.path, way_out)
     path = source.work / "float.onnx"
     save_graph(model, path)
     quantized = onnx_qdq.prepare(path, source.samples.calls, calibrator, source.work)
@@ -327,13 +344,14 @@ def quantized_source(
     return QuantizedSource(**values, quantized=quantized, in_float=kept, weight_bits=weight_bits)
 
 
-def convert(model: onnx_ir.Model, opset: int, path: Path) -> None:
+def convert(model: onnx_ir.Model, opset: int, path: Path, way_out: str) -> None:
     """Convert a graph to another opset, in place.
 
     Args:
         model: the graph.
         opset: version of the ONNX operators.
         path: the file of the graph, for messages.
+        way_out: what to do where that fails, for messages.
 
     Raises:
         ExportError: an operator has no equivalent in that opset.
@@ -344,13 +362,11 @@ def convert(model: onnx_ir.Model, opset: int, path: Path) -> None:
         version_converter.convert_version(model, opset, fallback=True)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise ExportError(
-            f"{path} cannot be converted from opset {before} to {opset}: {reason_of(error)}; leave "
-            "--opset out"
+            f"{path} cannot be converted from opset {before} to {opset}: {reason_of(error)}; "
+            f"{way_out}"
         ) from error
     if model.opset_imports.get("") != opset:
-        raise ExportError(
-            f"{path} cannot be converted from opset {before} to {opset}; leave --opset out"
-        )
+        raise ExportError(f"{path} cannot be converted from opset {before} to {opset}; {way_out}")
 
 
 @contextmanager

@@ -18,18 +18,32 @@ _OUTSIDE = 0.1  # largest change of a probability where no pixel lies inside
 
 
 def check_finite(outputs: Mapping[str, OutputParity]) -> None:
-    """Refuse a bundle with outputs of other shapes, or with new NaN or infinite values.
+    """Refuse a bundle with new NaN or infinite values.
 
     Raises:
         GateError: there is such an output, or one whose original values are all NaN or infinite.
     """
     for name, parity in outputs.items():
         if not np.isfinite(parity.max_error):
-            raise GateError(f"output {name!r} has other shapes, or NaN or infinity, in the bundle")
+            raise GateError(f"output {name!r} has NaN or infinity in the bundle")
         if parity.not_finite and not parity.values:
             raise GateError(
                 f"output {name!r} of the original file is NaN or infinite for every sample, so "
                 "nothing can be compared; pass samples like those that the model was made for"
+            )
+
+
+def check_shapes(outputs: Mapping[str, OutputParity]) -> None:
+    """Refuse a bundle with outputs of other shapes.
+
+    Raises:
+        GateError: there is such an output.
+    """
+    for name, parity in outputs.items():
+        if parity.other_shapes:
+            raise GateError(
+                f"output {name!r} has another shape in the bundle, for {parity.other_shapes} calls "
+                "of the samples"
             )
 
 
@@ -49,6 +63,7 @@ def check(
         GateError: a limit is broken; the message names the output, the limit and the value.
     """
     limits = PRECISIONS[precision].limits
+    check_shapes(outputs)
     check_finite(outputs)
     for name, parity in outputs.items():
         if parity.agreement is not None:
@@ -78,7 +93,7 @@ def doubts(outputs: Mapping[str, OutputParity]) -> tuple[str, ...]:
     sentences = []
     for name, parity in outputs.items():
         entries = parity.entries
-        if not parity.values and not parity.rows:
+        if not (parity.values or parity.rows or parity.other_shapes):
             sentences.append(f"output {name!r} is empty for every sample, so it was not compared")
         elif parity.answers == 1 and parity.rows > 1:
             sentences.append(

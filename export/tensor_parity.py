@@ -26,8 +26,7 @@ class OutputParity:
 
     Args:
         values: number of compared values.
-        max_error: largest change of a value; infinite where a value became NaN or infinite, or the
-            output got another shape.
+        max_error: largest change of a value; infinite where a value became NaN or infinite.
         mean_error: mean change of a value.
         cosine: cosine similarity of all values together.
         agreement: share of rows with the same largest value along the last axis, where the output
@@ -45,6 +44,8 @@ class OutputParity:
         entries: how much is unexplained of each entry of an axis; None for an output of one axis,
             or where the size of its axes varies.
         is_table: whether the output has two axes, and few columns.
+        other_shapes: number of calls in which the output has another shape; their values are not
+            compared.
     """
 
     values: int
@@ -62,6 +63,7 @@ class OutputParity:
     answers: int = 0
     entries: Entries | None = None
     is_table: bool = False
+    other_shapes: int = 0
 
 
 class Comparison:
@@ -101,7 +103,7 @@ class _Sums:
         self.is_exact = self.is_table = False
         self.answers: set[int] = set()
         self.entries: dict[int, EntrySums] | None = None
-        self.not_finite = 0
+        self.not_finite = self.other_shapes = 0
         self.values = self.rows = self.same = 0
         self.max_error = self.total = self.scale = 0.0
         self.dot = self.norm = self.expected_norm = 0.0
@@ -110,7 +112,9 @@ class _Sums:
     def add(self, values: NDArray[Any], expected: NDArray[Any]) -> None:
         self.is_exact = expected.dtype.kind in "biu"
         if values.shape != expected.shape:
-            self.max_error, self.rows = float("inf"), self.rows + max(1, expected.size)
+            self.other_shapes += 1
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                self.max_error = float("inf")
             return
         if self.is_exact:
             self.rows += expected.size
@@ -180,6 +184,7 @@ class _Sums:
             answers=len(self.answers),
             entries=self._entries(),
             is_table=self.is_table,
+            other_shapes=self.other_shapes,
         )
 
     def _entries(self) -> Entries | None:

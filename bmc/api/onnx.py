@@ -62,13 +62,16 @@ class OnnxHandle:
         Raises:
             DataError: the file cannot compute a row.
         """
+        from bmc.onnx_models.reading import read  # noqa: PLC0415  needs the onnx package
         from bmc.onnx_models.running import Reference  # noqa: PLC0415  needs onnxruntime
+        from bmc.onnx_models.samples import tensors_of  # noqa: PLC0415  needs the onnx package
 
         with call(False, None):
+            file = read(self.path)
             session = Reference(self.path)
             if isinstance(rows, list):
-                return [session.run(row) for row in rows]
-            return session.run(rows)
+                return [session.run(tensors_of(file, row)) for row in rows]
+            return session.run(tensors_of(file, rows))
 
     @overload
     def to(

@@ -12,9 +12,9 @@ from typing import Any
 import onnx_ir
 
 from bmc.errors import ArtifactError, BmcError
+from bmc.onnx_models.generated import generate
 from bmc.onnx_models.reading import OnnxFile, constant_of, is_weight, name_of_node
 from bmc.onnx_models.running import Reference
-from bmc.onnx_models.samples import generate
 from bmc.writing import scratch
 
 _RUNS = 3

@@ -56,7 +56,13 @@ def pixel_format(file: OnnxFile, typed: Preprocessing) -> PixelFormat:
         is_bgr,
         settings.crop,
         rows,
+        _both_sides(settings.stretch),
     )
+
+
+def _both_sides(sides: tuple[int, ...]) -> tuple[int, int] | tuple[()]:
+    """Return height and width, of which one number stands for both."""
+    return (sides[0], sides[-1]) if sides else ()
 
 
 def _image_input(file: OnnxFile) -> tuple[Declared, tuple[int | str, ...]]:

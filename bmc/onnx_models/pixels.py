@@ -28,6 +28,8 @@ class PixelFormat:
         is_bgr: whether blue comes first.
         crop: share of the shorter side that is kept; None to stretch the whole image.
         rows: number of images that a call of the model takes.
+        stretch: height and width to which the whole image is stretched before its middle is kept;
+            () for the image as it is.
     """
 
     name: str
@@ -40,6 +42,7 @@ class PixelFormat:
     is_bgr: bool
     crop: float | None
     rows: int
+    stretch: tuple[int, int] | tuple[()] = ()
 
     def tensor_of(self, image: Row) -> NDArray[Any]:
         """Return an image as the model takes it, without an axis of rows.
@@ -54,6 +57,11 @@ class PixelFormat:
         height, width, channels = self.size
         if self.crop is not None:
             image = _middle(read_image(image, channels=channels), height, width, self.crop)
+        elif self.stretch:
+            stretched = read_image(image, *self.stretch, channels)
+            image = _middle_of(
+                stretched, min(height, len(stretched)), min(width, len(stretched[0]))
+            )
         pixels: NDArray[Any] = read_image(image, height, width, channels)
         if self.is_bgr:
             pixels = pixels[:, :, ::-1]
@@ -84,6 +92,10 @@ def _middle(image: NDArray[np.uint8], height: int, width: int, share: float) -> 
     factor = max(height / rows, width / columns) / share
     kept_rows = min(rows, max(1, round(height / factor)))
     kept_columns = min(columns, max(1, round(width / factor)))
-    top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
-    middle = image[top : top + kept_rows, left : left + kept_columns]
-    return np.ascontiguousarray(middle)
+    return _middle_of(image, kept_rows, kept_columns)
+
+
+def _middle_of(image: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
+    """Return so many rows and columns in the middle of an image."""
+    top, left = (len(image) - rows) // 2, (len(image[0]) - columns) // 2
+    return np.ascontiguousarray(image[top : top + rows, left : left + columns])

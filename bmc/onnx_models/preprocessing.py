@@ -11,7 +11,7 @@ from bmc.errors import SettingError, UsageError
 
 ORDERS = ("rgb", "bgr")
 LAYOUTS = ("NCHW", "NHWC")
-OF_IMAGES = ("scale", "mean", "std", "order", "crop", "size", "layout")
+OF_IMAGES = ("scale", "mean", "std", "order", "crop", "stretch", "size", "layout")
 OF_TEXTS = ("text", "max_length")
 OF_NUMBERS = ("features",)
 _MAX_SIZE = 4096
@@ -31,6 +31,8 @@ class Preprocessing:
         order: order of the color channels, rgb or bgr.
         crop: share of an image's shorter side that is kept, in the middle; without it, the whole
             image is stretched to the model's size.
+        stretch: height and width in pixels to which the whole image is stretched first; its middle
+            of the model's size is kept.
         size: height and width in pixels, or one number for both, where the model takes any.
         layout: NCHW (channels first) or NHWC (channels last), where the shape does not tell.
         text: name of the column of texts; two names for pairs of texts.
@@ -46,6 +48,7 @@ class Preprocessing:
     std: tuple[float, ...] = ()
     order: str | None = field(default=None, metadata=about(Choice("channel order", ORDERS)))
     crop: float | None = None
+    stretch: tuple[int, ...] = ()
     size: tuple[int, ...] = ()
     layout: str | None = field(default=None, metadata=about(Choice("layout", LAYOUTS)))
     text: tuple[str, ...] = ()
@@ -62,11 +65,14 @@ class Preprocessing:
             raise SettingError(f"std is {self.std}; each must be above 0")
         if self.crop is not None and not 0 < self.crop <= 1:
             raise SettingError(f"crop is {self.crop}; it must lie in 0..1, such as 0.875")
-        if len(self.size) > 2 or not all(1 <= size <= _MAX_SIZE for size in self.size):
-            raise SettingError(
-                f"size is {self.size}; it must be one number or two, height and width, in "
-                f"1..{_MAX_SIZE}"
-            )
+        if self.crop is not None and self.stretch:
+            raise SettingError("crop keeps an image's proportions, and stretch does not: pass one")
+        for name, sides in (("size", self.size), ("stretch", self.stretch)):
+            if len(sides) > 2 or not all(1 <= side <= _MAX_SIZE for side in sides):
+                raise SettingError(
+                    f"{name} is {sides}; it must be one number or two, height and width, in "
+                    f"1..{_MAX_SIZE}"
+                )
         if self.max_length is not None and self.max_length < 1:
             raise SettingError(f"max length is {self.max_length}; it must be a number of tokens")
         if len(self.text) > _MAX_COLUMNS:

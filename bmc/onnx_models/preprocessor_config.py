@@ -52,13 +52,21 @@ def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     if config.get("include_top"):  # EfficientNet divides by image_std a second time
         once = _numbers(config, "image_std")
         std = tuple(number**2 for number in once) if is_normalized else once
-    size, crop = _size_and_crop(config)
+    size, crop, stretch = _size_and_crop(config)
     order = "bgr" if config.get("do_flip_channel_order") else "rgb"
-    return Preprocessing(scale, mean, std, order, crop, size, "NCHW")
+    return Preprocessing(scale, mean, std, order, crop, stretch, size, "NCHW")
 
 
-def _size_and_crop(config: Mapping[str, Any]) -> tuple[tuple[int, ...], float | None]:
-    """Return height and width, () where they vary, and the share of the shorter side kept."""
+def _size_and_crop(
+    config: Mapping[str, Any],
+) -> tuple[tuple[int, ...], float | None, tuple[int, ...]]:
+    """Return how images get the model's size.
+
+    Returns:
+        height and width, () where they vary; the share of the shorter side that is kept, None where
+        the image is stretched; the height and width to which it is stretched first, of which the
+        middle is kept, () for no such step.
+    """
     size = _sides(config.get("size"))
     share = 1.0 if config.get("crop_pct") is None else _number(config, "crop_pct", 1.0)
     if config.get("do_center_crop"):
@@ -66,14 +74,16 @@ def _size_and_crop(config: Mapping[str, Any]) -> tuple[tuple[int, ...], float | 
         if "height" not in crop or "width" not in crop:
             raise ValueError("do_center_crop is set, and crop_size has no height and width")
         height, width = crop["height"], crop["width"]
+        if isinstance(config.get("size"), dict) and {"height", "width"} <= size.keys():
+            return (height, width), None, (size["height"], size["width"])
         shorter = size.get("shortest_edge", size.get("height", min(height, width)))
-        return (height, width), min(1.0, min(height, width) * share / shorter)
+        return (height, width), min(1.0, min(height, width) * share / shorter), ()
     edge = size.get("shortest_edge", size.get("height"))
     if edge is not None and config.get("crop_pct") is not None:
-        return (edge, edge), None if edge >= _STRETCHED_FROM else share
+        return (edge, edge), None if edge >= _STRETCHED_FROM else share, ()
     if "height" in size and "width" in size:
-        return (size["height"], size["width"]), None
-    return (), None  # the other side depends on the image
+        return (size["height"], size["width"]), None, ()
+    return (), None, ()  # the other side depends on the image
 
 
 def _sides(value: Any) -> Mapping[str, int]:

@@ -104,10 +104,11 @@ def read(path: Path) -> OnnxFile:
     external = _external(path)
     try:
         proto = onnx.load(path, load_external_data=False)
+        _refuse_maps(path, proto)
         make_dense(proto, path)
         model = onnx_ir.from_proto(proto)
         onnx_ir.external_data.set_base_dir(model.graph, path.parent)
-    except (DecodeError, ValueError, TypeError, KeyError, OSError, IndexError) as error:
+    except (DecodeError, ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
         raise ArtifactError(f"{path} is not a readable ONNX file: {reason_of(error)}") from error
     if not len(model.graph) and not model.graph.outputs:
         raise ArtifactError(f"{path} is not a readable ONNX file: it has no operators")
@@ -205,6 +206,24 @@ def _external(path: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
+def _refuse_maps(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse inputs and outputs that are maps, which onnx_ir does not read."""
+    for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            data_type = value.type
+            while data_type.WhichOneof("value") in ("sequence_type", "optional_type"):
+                data_type = getattr(data_type, data_type.WhichOneof("value")).elem_type
+            if data_type.WhichOneof("value") == "map_type":
+                raise _no_tensor(path, kind, value.name)
+
+
+def _no_tensor(path: Path, kind: str, name: str) -> UsageError:
+    return UsageError(
+        f"{path}: {kind} {name!r} is not a tensor, and a bundle takes tensors only; export the "
+        "model with tensors (skl2onnx: options={'zipmap': False})"
+    )
+
+
 def _check_external(path: Path, model: onnx_ir.Model) -> None:
     """Refuse external data that ends before its tensors do."""
     for graph in _graphs(model):
@@ -255,10 +274,7 @@ def _declared(path: Path, kind: str, values: Iterable[onnx_ir.Value]) -> tuple[D
 def _describe(path: Path, kind: str, value: onnx_ir.Value) -> Declared:
     name, data_type = str(value.name), value.type
     if not isinstance(data_type, onnx_ir.TensorType):
-        raise UsageError(
-            f"{path}: {kind} {name!r} is not a tensor, and a bundle takes tensors only; export the "
-            "model with tensors (skl2onnx: options={'zipmap': False})"
-        )
+        raise _no_tensor(path, kind, name)
     dtype = "text" if data_type.dtype == DataType.STRING else _dtype_name(data_type.dtype)
     if dtype not in DTYPES:
         raise UsageError(

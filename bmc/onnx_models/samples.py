@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bmc.arrays import MAX_BYTES, parse_arrays
 from bmc.errors import DataError, UnknownError, UsageError
 from bmc.inputs.tensors import converted
-from bmc.onnx_models.reading import Declared, OnnxFile, constant_of
+from bmc.onnx_models.reading import Declared, OnnxFile
 from bmc.untrusted import read_bytes
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -30,10 +30,6 @@ class Calls(Protocol):
     def __getitem__(self, index: int, /) -> Arrays: ...
 
 
-GENERATED = "generated"
-_CALLS = 16  # of generated samples
-_LENGTH = 32  # of a dynamic axis of generated samples
-_PIXELS = 224
 _SHOWN = 5
 
 
@@ -56,13 +52,23 @@ class Samples:
     def __len__(self) -> int:
         return len(self.calls)
 
-    def labeled(self, labels: NDArray[Any]) -> Samples:
+    def labeled(self, labels: NDArray[Any] | Sequence[Any]) -> Samples:
         """Return the samples with labels, along the first axis of `labels`.
+
+        Args:
+            labels: an array, or a sequence of arrays of different shapes, such as boxes: one for
+                each call.
 
         Raises:
             DataError: the number of labels is not a multiple of the number of calls.
         """
-        return replace(self, labels=_labels_by_call(labels, len(self), self.reference))
+        try:
+            array = np.asarray(labels)
+        except ValueError:  # of different shapes
+            if len(labels) != len(self):
+                raise DataError(_number_of_labels(labels, len(self), self.reference)) from None
+            return replace(self, labels=tuple(np.asarray(each)[None] for each in labels))
+        return replace(self, labels=_labels_by_call(array, len(self), self.reference))
 
 
 def read_samples(file: OnnxFile, path: Path, labels: str | None = None) -> Samples:
@@ -153,6 +159,25 @@ def samples_of(file: OnnxFile, arrays: Arrays, reference: str) -> Samples:
     return Samples(calls, reference, fingerprint(calls))
 
 
+def tensors_of(file: OnnxFile, row: Any) -> dict[str, NDArray[Any]]:
+    """Return the input tensors of a call, in the types that the model takes.
+
+    Args:
+        file: the model.
+        row: an array, or what numpy makes one of, for each input, by name.
+
+    Raises:
+        DataError: it is no mapping of the inputs' names, or values do not fit a type.
+    """
+    takes = f"{file.path} takes {_listed(file.inputs)}"
+    if not isinstance(row, Mapping):
+        raise DataError(f"a row is a {type(row).__name__}, not arrays by input name; {takes}")
+    dtypes = {info.name: info.dtype for info in file.inputs}
+    if sorted(row) != sorted(dtypes):
+        raise DataError(f"a row has the arrays {', '.join(map(str, row))[:200]}; {takes}")
+    return {name: converted(row[name], name, dtype, "the row") for name, dtype in dtypes.items()}
+
+
 def _labels_by_call(labels: NDArray[Any], calls: int, reference: str) -> tuple[NDArray[Any], ...]:
     """Split labels into those of each call; a call has as many rows as its fixed batch axis.
 
@@ -161,9 +186,13 @@ def _labels_by_call(labels: NDArray[Any], calls: int, reference: str) -> tuple[N
     """
     count = len(labels) if labels.ndim else 0
     if not count or count % calls:
-        raise DataError(f"{reference}: {count} labels for {calls} samples; give one for each row")
+        raise DataError(_number_of_labels(labels if count else (), calls, reference))
     rows = count // calls
     return tuple(labels[start : start + rows] for start in range(0, count, rows))
+
+
+def _number_of_labels(labels: Sequence[Any] | NDArray[Any], calls: int, reference: str) -> str:
+    return f"{reference}: {len(labels)} labels for {calls} samples; give one for each row"
 
 
 def fingerprint(calls: Iterable[Arrays]) -> str:
@@ -176,27 +205,14 @@ def fingerprint(calls: Iterable[Arrays]) -> str:
     return digest.hexdigest()
 
 
-def generate(file: OnnxFile, count: int = _CALLS) -> Samples:
-    """Generate samples: floats from a normal distribution, integers below the table they index.
-
-    Dynamic axes have 32 entries, those of images 224, and a first axis 1. Masks are all ones.
-
-    Args:
-        file: the model.
-        count: number of calls.
-    """
-    generator = np.random.default_rng(0)
-    tables = dict(_indexed(file))
-    calls = tuple(
-        {info.name: _generated(info, tables.get(info.name), generator) for info in file.inputs}
-        for _ in range(count)
-    )
-    return Samples(calls, GENERATED, fingerprint(calls))
-
-
 def _parts(info: Declared, values: NDArray[Any], reference: str) -> list[NDArray[Any]]:
     """Return the tensor of each call; a single tensor is the same in every call."""
     array = converted(values, info.name, info.dtype, reference)
+    if array.ndim and len(array) and not array.size:
+        raise DataError(
+            f"{reference}: {info.name} has shape {array.shape}, and so no values: a bundle takes "
+            "tensors with values, such as those of a later step"
+        )
     bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
     if bad.any():
         index = np.argwhere(bad)[0].tolist()
@@ -220,7 +236,7 @@ def _keep_whole(file: OnnxFile, arrays: Arrays, parts: dict[str, list[NDArray[An
     vectors = {
         info.name
         for info in file.inputs
-        if info.shape is not None and len(info.shape) == 1 == arrays[info.name].ndim
+        if info.shape is not None and len(info.shape) == 1 == np.ndim(arrays[info.name])
     }
     counts = {len(part) for name, part in parts.items() if name not in vectors}
     for info in file.inputs:
@@ -247,41 +263,6 @@ def _split(array: NDArray[Any], shape: Sequence[int | str]) -> list[NDArray[Any]
 def _fits(part: NDArray[Any], shape: Sequence[int | str]) -> bool:
     sizes = zip(part.shape, shape, strict=True)
     return all(isinstance(size, str) or size == actual for actual, size in sizes)
-
-
-def _indexed(file: OnnxFile) -> Iterator[tuple[str, int]]:
-    """Yield inputs that index a constant table, with the number of its rows."""
-    for value in file.graph.inputs:
-        for node, index in value.uses():
-            if node.op_type == "Gather" and index == 1:
-                table = constant_of(node.inputs[0])
-                if table is not None and table.shape and isinstance(table.shape[0], int):
-                    yield str(value.name), table.shape[0]
-
-
-def _generated(info: Declared, table: int | None, generator: np.random.Generator) -> NDArray[Any]:
-    dtype, name = np.dtype(info.dtype), info.name.lower()
-    if info.shape is None:
-        raise UsageError(
-            f"input {info.name!r} declares no shape, so none is generated: pass --samples ROWS.npz"
-        )
-    shape = tuple(_size(info.shape, index) for index in range(len(info.shape)))
-    if dtype.kind == "f":
-        return np.asarray(generator.standard_normal(shape), dtype)
-    if dtype.kind == "b" or "mask" in name:
-        return np.ones(shape, dtype)
-    if table is None and "type" in name:
-        return np.zeros(shape, dtype)
-    return np.asarray(generator.integers(0, table or 2, shape), dtype)
-
-
-def _size(shape: Sequence[int | str], index: int) -> int:
-    size = shape[index]
-    if isinstance(size, int):
-        return size
-    if index == 0:
-        return 1
-    return _PIXELS if len(shape) == 4 else _LENGTH
 
 
 def _listed(inputs: Sequence[Declared]) -> str:

@@ -57,14 +57,14 @@ def signature_of(file: OnnxFile, samples: Samples, reference: Reference) -> Sign
 
     Raises:
         DataError: the model cannot compute the samples.
-        UsageError: the model draws random numbers.
+        UsageError: the model draws random numbers, or returns what is no tensor of numbers.
     """
-    first = samples.calls[0]
+    first, declared = samples.calls[0], file.outputs
     outputs = reference.run(first)
     _refuse_random(file, outputs, reference.run(first))
     single = _why_single(file, samples, outputs, reference)
     inputs = [_input(info, samples, not single) for info in file.inputs]
-    described = [_output(info, outputs[info.name], not single) for info in file.outputs]
+    described = [_output(info, outputs[info.name], not single) for info in declared]
     return Signature(TensorsEncoder(inputs, _axes(inputs, samples)), tuple(described), single)
 
 

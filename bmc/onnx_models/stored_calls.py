@@ -104,7 +104,8 @@ def samples_from(
             arrays = dict(inputs)
         samples = samples_of(file, _with_batch_axis(file, arrays), where)
         if truth is not None:
-            values += samples.labeled(np.atleast_1d(truth)).labels
+            truths = np.atleast_1d(truth)
+            values += samples.labeled(truths).labels if len(truths) else (truths,)
         for call in samples.calls:
             calls.append(call)
     if not len(calls):

@@ -17,10 +17,11 @@ from bmc.data import FORMATS
 from bmc.errors import DataError, SettingError, UsageError
 from bmc.inputs import Many
 from bmc.onnx_models.class_labels import row_labels
+from bmc.onnx_models.generated import generate, unknown_integers
 from bmc.onnx_models.image_inputs import pixel_format
 from bmc.onnx_models.preprocessing import OF_IMAGES, Preprocessing
 from bmc.onnx_models.reading import OnnxFile
-from bmc.onnx_models.samples import Samples, generate, read_samples, samples_of, split_labels
+from bmc.onnx_models.samples import Samples, read_samples, samples_of, split_labels
 from bmc.onnx_models.stored_calls import samples_from
 from bmc.workflows.onnx_tables import numbers_of, texts_of
 from bmc.workflows.options import SampledFiles
@@ -31,7 +32,7 @@ SamplesInMemory = Arrays | Iterable[Arrays]
 """Arrays of all samples by input name, or an iterable of those of each sample."""
 _IMAGES = "imagefolder:"
 _FRACTIONS = ("scale", "mean", "std", "crop")  # names of columns may have a slash
-_SEVERAL = ("mean", "std", "size")
+_SEVERAL = ("mean", "std", "size", "stretch")
 MAX_ROWS = 1000
 """Rows of a folder or table that are used: they determine ranges, and show a drop of one point."""
 
@@ -86,7 +87,7 @@ def samples_for(
     else:
         return _generated(file, files)
     if labels is not None and not isinstance(labels, str):
-        samples = samples.labeled(np.asarray(labels))
+        samples = samples.labeled(labels)
     return _without_padding(file, samples)
 
 
@@ -272,6 +273,8 @@ def _generated(file: OnnxFile, files: SampledFiles) -> Samples:
             "weaker check"
         )
     console.note("inputs are random: agreement on real inputs can be lower or higher")
+    if unknown := unknown_integers(file):
+        console.note(f"integers of {', '.join(unknown)} are 0 or 1: nothing says what they mean")
     return generate(file)
 
 

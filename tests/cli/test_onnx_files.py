@@ -117,6 +117,11 @@ def test_python_takes_arrays(file: Path, workspace: Path) -> None:
     assert isinstance(model, library.OnnxHandle)
     assert model.inspect().parameters == 1125
     assert model.predict({"image": images(2)})["class/logits:0"].shape == (2, 5)
+    assert model.predict({"image": images(2).tolist()})["class/logits:0"].shape == (2, 5)
+    with pytest.raises(library.BmcError, match=r"a row is a float, not arrays by .* takes image"):
+        model.predict(1.0)
+    with pytest.raises(library.BmcError, match=r"a row has the arrays picture; .* takes image"):
+        model.predict({"picture": images(2)})
     bundle = model.to("onnx", samples={"image": images(4)})
     assert bundle.predict({"image": images(2)})["class/logits:0"].shape == (2, 5)
     assert "ONNX file model.onnx" in repr(model)

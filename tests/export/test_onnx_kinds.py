@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bmc.bundle import Bundle
 from bmc.errors import ArtifactError, BmcError, ExportError, UsageError
 from bmc.export import ExportOptions, onnx_flow, speed
 from bmc.export.onnx_compare import Limits
+from bmc.export.onnx_scores import scorer_of
 from bmc.export.onnx_source import onnx_source, quantized_source
 from bmc.measure.scores import Interval
 from bmc.onnx_models.reading import read
@@ -523,3 +525,35 @@ def test_a_file_without_standard_operators_has_no_opset(tmp_path: Path) -> None:
     case = (tmp_path / "x.onnx", {"x": floats(4, 2)})
     (bundle,) = bundles_of(case, tmp_path, ("onnx",), quantized=False)
     assert "opset" not in bundle.manifest.build
+
+
+def large_boxes(outputs: Sequence[Mapping[str, Any]], labels: Sequence[NDArray[Any]]) -> float:
+    """Return the share of samples with at least as many values as labels."""
+    counts = [len(each["y"]) >= len(truth) for each, truth in zip(outputs, labels, strict=True)]
+    return float(np.mean(counts))
+
+
+@pytest.mark.usefixtures("untimed")
+def test_a_function_scores_outputs_whose_number_depends_on_the_values(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Greater", ["m", "zero"], ["is_large"]),
+        helper.make_node("Compress", ["m", "flags"], ["y"]),
+        helper.make_node("Reshape", ["is_large", "all"], ["flags"]),
+    ]
+    nodes = [nodes[0], nodes[1], nodes[3], nodes[2]]
+    weights: Arrays = {
+        "w": floats(4, 200),
+        "zero": np.array(0, np.float32),
+        "all": np.array([-1], np.int64),
+    }
+    path = save(tmp_path / "x.onnx", nodes, {"x": (1, 4)}, {"y": (None,)}, weights)
+    labels = tuple(np.ones((1, 50)) for _ in range(24))
+    file = read(path)
+    samples = replace(samples_of(file, {"x": floats(24, 4)}, "samples"), labels=labels)
+    limits = Limits(scorer=scorer_of(samples, {}, (), large_boxes), max_drop=1)
+    with onnx_source("x", file, samples, ExportOptions()) as source:
+        small = quantized_source(source, "minmax", (), WEIGHT_BITS)
+        bundle = onnx_flow.quantize(small, source, "onnx", tmp_path / "b", False, limits)
+    assert bundle.manifest.parity["outputs"]["y"]["other_shapes"] > 0
+    assert bundle.manifest.parity["score"]["lost"] == 0

@@ -336,6 +336,68 @@ def linear(path: Path, bias: np.ndarray) -> Path:
     return save(path, nodes, {"x": ("N", 4)}, {"y": ("N", 4), "z": ("N", 4)}, weights)
 
 
+@pytest.mark.parametrize("factor", ["alpha", "beta"])
+def test_a_layer_with_factors_of_its_own_stays_in_float(
+    factor: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = linear(tmp_path / "x.onnx", np.ones(4))
+    model = onnx.load(str(path))
+    model.graph.node[3].attribute.append(helper.make_attribute(factor, 2.0))
+    onnx.save_model(model, str(path))
+    assert "Gemm_3" not in quantized(path, ROWS).layers
+    assert f"layer Gemm_3 stays in float: it has {factor} 2" in capsys.readouterr().err
+
+
+def test_a_layer_with_a_weight_for_each_row_or_on_the_left_stays_in_float(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], "plain"),
+        helper.make_node("MatMul", ["a", "each"], ["b"], "batched"),
+        helper.make_node("MatMul", ["left", "b"], ["y"], "reversed"),
+    ]
+    random = np.random.default_rng(0)
+    weights = {
+        "w": random.normal(size=(4, 6)).astype(np.float32),
+        "each": random.normal(size=(3, 6, 5)).astype(np.float32),
+        "left": random.normal(size=(7, 2)).astype(np.float32),
+    }
+    path = save(tmp_path / "x.onnx", nodes, {"x": (3, 2, 4)}, {"y": (3, 7, 5)}, weights)
+    assert quantized(path, {"x": random.normal(size=(8, 3, 2, 4))}).layers == ("plain",)
+    err = capsys.readouterr().err
+    assert "layer batched stays in float: its weight has shape (3, 6, 5)" in err
+    assert "layer reversed stays in float: its weight is on the left" in err
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_weight_that_is_read_along_both_axes_is_rounded_for_each(
+    target: str, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["wide"], "encode"),
+        helper.make_node("Gemm", ["wide", "w", "bias"], ["y"], "decode", transB=1),
+        helper.make_node("MatMul", ["y", "w"], ["z"], "again"),
+    ]
+    weights = {
+        "w": random.normal(size=(4, 6)).astype(np.float32),
+        "bias": np.ones(4, np.float32),
+    }
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 4)}, {"z": ("N", 6)}, weights)
+    file = read(path)
+    samples = samples_of(file, {"x": random.normal(size=(16, 4))}, "samples")
+    with onnx_source("x", file, samples, ExportOptions(allow_slower=True)) as fp32:
+        source = quantized_source(fp32, "minmax", (), WEIGHT_BITS)
+        graph = written(source, target).graph
+    sizes = {each.name: list(each.dims) for each in graph.initializer}
+    scales = {
+        tuple(sizes[node.input[1]])
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and sizes.get(node.input[0]) == [4, 6]
+    }
+    assert scales == {(4,), (6,)}
+
+
 ROWS = {"x": np.random.default_rng(1).normal(size=(8, 4))}
 
 

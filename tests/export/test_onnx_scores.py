@@ -97,6 +97,15 @@ def test_lost_points_have_a_paired_interval() -> None:
     assert (scorer.output, scorer.baseline) == ("y", 0.5)
 
 
+def test_each_column_of_values_counts_alike() -> None:
+    truth = np.random.default_rng(0).normal((300_000, 3), (50_000, 1), (40, 2))
+    wrong = truth.copy()
+    wrong[:, 1] = truth[:, 1].mean()  # explains nothing of the second column
+    outputs = [{"y": row[None]} for row in wrong]
+    name, value = score(truth, outputs)
+    assert (name, round(value, 6)) == ("r2", 0.5)
+
+
 def test_a_function_scores_outputs_of_any_shape() -> None:
     def hits(outputs: Sequence[Arrays], labels: Sequence[NDArray[Any]]) -> float:
         pairs = zip(outputs, labels, strict=True)

@@ -120,6 +120,18 @@ def test_preprocessor_config_says_what_the_shape_does_not(
     assert pixel_format(file, Preprocessing(scale=1.0)).scale == 1.0
 
 
+def test_a_height_and_a_width_before_a_crop_stretch_the_whole_image(tmp_path: Path) -> None:
+    config = {"size": {"height": 8, "width": 8}, "do_center_crop": True, "crop_size": 4}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
+    pixels = pixel_format(identity(tmp_path / "model.onnx", DYNAMIC), Preprocessing())
+    assert (pixels.size, pixels.crop, pixels.stretch) == ((4, 4, 3), None, (8, 8))
+    wide = np.zeros((8, 16, 3), np.uint8)
+    wide[:, 4:12] = 255  # in an image of 8 x 8, columns 2 to 6: all of its middle
+    assert (pixels.tensor_of(wide)[0] > 0.4).all()
+    wide[:, 4:12], wide[:, :4], wide[:, 12:] = 0, 255, 255  # what keeps proportions would not see
+    assert pixels.tensor_of(wide).max() < 0.6
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

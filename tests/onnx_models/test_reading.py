@@ -161,6 +161,32 @@ def test_outputs_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
         _ = read(tmp_path / "x.onnx").outputs
 
 
+def test_a_classifier_of_scikit_learn_that_returns_maps_names_the_way_out(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
+    maps = helper.make_map_type_proto(
+        TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    )
+    y = helper.make_value_info("y", helper.make_sequence_type_proto(maps))
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    onnx.save_model(
+        helper.make_model(graph, opset_imports=imports, ir_version=9), str(tmp_path / "x.onnx")
+    )
+    with pytest.raises(UsageError, match=r"output 'y' is not a tensor.*zipmap"):
+        read(tmp_path / "x.onnx")
+
+
+def test_a_forest_of_a_million_numbers_is_read(tmp_path: Path) -> None:
+    numbers = helper.make_attribute("values", np.zeros(2_100_000, np.float32).tolist())
+    node = helper.make_node("Identity", ["x"], ["y"])
+    node.attribute.append(numbers)
+    path = save(tmp_path / "x.onnx", [node], {"x": ("N", 2)}, {"y": ("N", 2)})
+    assert read(path).opset == 17
+
+
 def test_more_inputs_than_a_bundle_has_are_refused(tmp_path: Path) -> None:
     names = {f"x{number}": (1,) for number in range(17)}
     node = helper.make_node("Sum", list(names), ["y"])

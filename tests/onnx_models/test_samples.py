@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from bmc.errors import ArtifactError, DataError, UnknownError, UsageError
+from bmc.onnx_models.generated import generate, unknown_integers
 from bmc.onnx_models.reading import OnnxFile, read
 from bmc.onnx_models.running import Reference
-from bmc.onnx_models.samples import Samples, generate, read_samples, samples_of
+from bmc.onnx_models.samples import Samples, read_samples, samples_of
 from bmc.onnx_models.signature import signature_of
+from bmc.onnx_models.stored_calls import samples_from
 from tests._onnx import INT64, cnn, images, save
 
 
@@ -122,6 +126,84 @@ def test_generated_indices_stay_within_their_table(tmp_path: Path) -> None:
     values = np.concatenate([call["ids"] for call in samples.calls])
     assert values.shape == (16, 32)
     assert set(np.unique(values)) == set(range(7))
+
+
+def test_generated_indices_follow_a_cast_to_the_smallest_table(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["long"], to=INT64),
+        helper.make_node("Gather", ["table", "long"], ["a"]),
+        helper.make_node("Gather", ["wide", "long"], ["b"], axis=1),
+        helper.make_node("ReduceSum", ["b"], ["c"], keepdims=0),
+        helper.make_node("Add", ["a", "c"], ["y"]),
+    ]
+    weights = {"table": np.ones((9, 2), np.float32), "wide": np.ones((3, 5), np.float32)}
+    kinds = {"ids": TensorProto.INT32}
+    path = save(tmp_path / "x.onnx", nodes, {"ids": ("N", "S")}, {"y": ("N", "S", 2)}, weights,
+        types=kinds)  # fmt: skip
+    values = np.concatenate([call["ids"] for call in generate(read(path)).calls])
+    assert set(np.unique(values)) == set(range(5))
+    assert not unknown_integers(read(path))
+
+
+def test_generated_bytes_are_those_of_images_and_other_integers_are_said(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", [name], [f"{name}_y"], to=TensorProto.FLOAT)
+        for name in ("image", "count", "attention_mask")
+    ]
+    kinds = {"image": TensorProto.UINT8, "count": INT64, "attention_mask": INT64}
+    shapes = {"image": ("N", 8, 8, 3), "count": ("N", 4), "attention_mask": ("N", 4)}
+    outputs = {f"{name}_y": shape for name, shape in shapes.items()}
+    file = read(save(tmp_path / "x.onnx", nodes, shapes, outputs, types=kinds))
+    call = generate(file).calls[0]
+    assert call["image"].max() > 200
+    assert unknown_integers(file) == ["count"]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.STRING, None])
+def test_outputs_that_are_no_numbers_are_refused_before_they_are_computed(
+    kind: int | None, tmp_path: Path
+) -> None:
+    node = helper.make_node("SequenceConstruct", ["x"], ["y"])
+    y = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
+    if kind is not None:
+        node = helper.make_node("Cast", ["x"], ["y"], to=kind)
+        y = helper.make_tensor_value_info("y", kind, ["N", 2])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
+    graph = helper.make_graph([node], "g", [x], [y])
+    imports = [helper.make_opsetid("", 17)]
+    path = tmp_path / "x.onnx"
+    onnx.save_model(helper.make_model(graph, opset_imports=imports, ir_version=9), str(path))
+    file = read(path)
+    samples = samples_of(file, {"x": np.ones((4, 2))}, "x")
+    with pytest.raises(UsageError, match="output 'y' is"):
+        signature_of(file, samples, Reference(path))
+
+
+def test_a_tensor_without_values_is_refused_with_its_shape(tmp_path: Path) -> None:
+    file = identity(tmp_path / "x.onnx", ("N", "S", 2))
+    with pytest.raises(DataError, match=r"x0 has shape \(4, 0, 2\), and so no values"):
+        samples_of(file, {"x0": np.ones((4, 0, 2))}, "x")
+
+
+def test_lists_are_samples_too(tmp_path: Path) -> None:
+    file = identity(tmp_path / "x.onnx", ("N",))
+    values: Any = {"x0": [1.0, 2.0, 3.0]}  # a signal, of any length
+    (call,) = samples_of(file, values, "x").calls
+    assert call["x0"].tolist() == [1, 2, 3]
+
+
+def test_labels_of_different_shapes_are_those_of_each_call(classifier: OnnxFile) -> None:
+    samples = samples_of(classifier, {"image": images(2)}, "x")
+    boxes = [np.ones((3, 4)), np.ones((1, 4))]
+    assert [each.shape for each in samples.labeled(boxes).labels] == [(1, 3, 4), (1, 1, 4)]
+    with pytest.raises(DataError, match="3 labels for 2 samples"):
+        samples.labeled([*boxes, np.ones((2, 4))])
+
+
+def test_a_sample_of_an_iterable_may_have_no_labels(classifier: OnnxFile) -> None:
+    rows = [{"image": image, "boxes": np.ones((n, 4))} for n, image in enumerate(images(2))]
+    samples = samples_from(classifier, rows, "rows", "boxes")
+    assert [each.shape for each in samples.labels] == [(0, 4), (1, 4)]
 
 
 def signature(file: OnnxFile, samples: Samples) -> tuple[tuple[int | str, ...], str]:
