@@ -21,7 +21,7 @@ from bmc.recipes.vocabulary import OWN, models_of_verb, settings_of_verb
 
 MOST_STEPS = 200
 """Steps of a plan above which `bmc run` asks for --yes."""
-_LIMIT = 1_000_000
+_LIMIT = 2_000_000
 _DATA, _SEED = "data", "seed"
 
 
@@ -39,7 +39,7 @@ def plan_of(recipe: Recipe, most: int | None = MOST_STEPS) -> Plan:
 
     Args:
         recipe: the recipe.
-        most: steps of a plan at most; None for a million.
+        most: steps of a plan at most; None for two million.
 
     Raises:
         UsageError: the steps have a cycle, a step lacks a model or data, two steps have

@@ -141,6 +141,7 @@ def test_a_teacher_of_other_classes_is_refused_with_both_lists(
     line = err.splitlines()[-1]
     assert "predicts negative, positive; the data has negative, positive, short" in line
     assert "Logits of different labels cannot be compared" in line
+    assert "relation, spatial-attention) do not teach the answers: train a teacher" in line
 
 
 def test_a_student_says_which_data_it_learned(

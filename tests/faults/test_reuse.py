@@ -337,6 +337,7 @@ def test_a_teacher_of_another_task_or_kind_is_refused_before_any_work(
         result,
         "is for classification",
         "the task here is regression",
+        "The signals that compare no logits (attention, embedding, ",
         "name a teacher trained for regression, or pass --task",
     )
     refused(distill(bmc, known, january, tmp_path / "student"), "takes image", "holds text")

@@ -153,6 +153,10 @@ def test_many_steps_need_yes_and_the_message_has_their_number(tmp_path: Path) ->
     for most in (200, None):
         with pytest.raises(UsageError, match=r"2,000,002 steps \(small alone 2,000,000\)"):
             plan_of(recipe, most)
+    recipe = read_recipe(write(tmp_path, million))
+    asks = r"makes 1,000,001 steps \(small alone 1,000,000\), and 200 are made .*: --yes accepts"
+    with pytest.raises(UsageError, match=asks):
+        plan_of(recipe)
     recipe = read_recipe(write(tmp_path, BASE + f"ratio = {ratios[:200]}\n"))
     with pytest.raises(UsageError, match=r"makes 201 steps \(small alone 200\).* --yes"):
         plan_of(recipe)
