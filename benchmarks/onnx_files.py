@@ -131,10 +131,15 @@ def _peers(file: ExportedFile, names: Sequence[str]) -> tuple[dict[str, Path], d
             make(path)
             files[name] = path
         except subprocess.CalledProcessError as error:
-            failures[name] = str(error.stderr)[-500:]
+            failures[name] = _last_line(str(error.stderr))
         except Exception as error:  # noqa: BLE001  a peer may raise any error
             failures[name] = f"{type(error).__name__}: {error}"
     return files, failures
+
+
+def _last_line(text: str) -> str:
+    """Return the last line of a traceback, which holds no paths of this machine."""
+    return text.strip().rpartition("\n")[2][-500:]
 
 
 def _quantize_by(peer: str, file: ExportedFile, output: Path) -> None:
@@ -196,7 +201,7 @@ def _bundles(
         except api.BmcError as error:
             if way in (FP32, OURS):
                 raise
-            refused[way] = str(error)
+            refused[way] = str(error).replace(f"{workspace.root()}{os.sep}", "")
     return bundles, refused
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/onnx_real_files.py                 (all files: an hour on two quiet cores)
     python benchmarks/onnx_real_files.py magika centerface --targets onnx
-    python benchmarks/onnx_real_files.py centerface --ranked-by inputs      (for decision 42)
+    python benchmarks/onnx_real_files.py centerface --ranked-by inputs      (for decision 44)
 
 Each file is exported to each target and quantized for it, on inputs that resemble those it was made
 for (`_onnx_inputs.py`). Recorded are the agreement with the original file, the size, the layers

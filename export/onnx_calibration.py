@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
@@ -37,9 +38,26 @@ class ActivationRange:
     error: float
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """What samples show of the tensors of a graph.
+
+    Args:
+        ranges: range of each tensor.
+        largest: largest absolute value of each channel, float32 (channels), of some tensors.
+    """
+
+    ranges: dict[str, ActivationRange]
+    largest: dict[str, NDArray[np.float32]]
+
+
 def calibrate(
-    path: Path, tensors: Collection[str], calls: Calls, calibrator: str
-) -> dict[str, ActivationRange]:
+    path: Path,
+    tensors: Collection[str],
+    calls: Calls,
+    calibrator: str,
+    by_channel: Collection[str] = (),
+) -> Calibrated:
     """Run samples, and return the range of each tensor.
 
     Args:
@@ -47,11 +65,13 @@ def calibrate(
         tensors: names of float tensors of the main graph.
         calls: the samples.
         calibrator: one of `bmc.quantization.observers.CALIBRATORS`.
+        by_channel: names of the tensors whose channels, along the last axis, are measured as well.
 
     Raises:
         DataError: a tensor becomes NaN or infinite.
     """
     observers = {name: HistogramObserver() for name in tensors}
+    largest: dict[str, NDArray[np.float32]] = {}
     squares = dict.fromkeys(tensors, 0.0)
     counts = dict.fromkeys(tensors, 0)
     with console.progress("calibrating", len(calls)) as advance:
@@ -63,6 +83,10 @@ def calibrate(
                 observer.observe(_sampled(values))
                 squares[name] += float(values @ values)
                 counts[name] += values.numel()
+            for name in by_channel:
+                channels = np.abs(outputs[name]).reshape(-1, outputs[name].shape[-1])
+                of_call = channels.max(axis=0, initial=0)
+                largest[name] = np.maximum(largest.get(name, of_call), of_call)
             advance(1)
     ranges = {}
     for name, observer in observers.items():
@@ -70,7 +94,7 @@ def calibrate(
             raise not_finite(name)
         mean_square = squares[name] / max(counts[name], 1)
         ranges[name] = _range_of(observer, calibrator, mean_square)
-    return ranges
+    return Calibrated(ranges, largest)
 
 
 def _sampled(values: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from bmc.export.onnx_scores import Scorer, Tally
 from bmc.export.onnx_source import ROWS, OnnxSource
 from bmc.golden import GoldenRows
 from bmc.measure.scores import Interval
-from bmc.onnx_models.logits import logits_of, masks_of, softmaxes_of
+from bmc.onnx_models.logits import logits_of, masks_of, probabilities_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
@@ -102,6 +102,7 @@ class Compared:
         scored: scores of labeled samples; None without labels.
         check: name of the broken limit's check; see `bmc.errors.GateError`.
         warnings: what a caller must know although no limit is broken.
+        doubts: what the comparison of outputs does not show.
     """
 
     figures: dict[str, Any]
@@ -110,6 +111,7 @@ class Compared:
     scored: Scored | None = None
     check: str = "parity"
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> Compared:
@@ -122,7 +124,9 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
     """
     runnable = as_runnable(draft)
     target, samples, graph = draft.manifest.target, source.samples, source.file.graph
-    comparison = tensor_parity.Comparison(logits_of(graph), masks_of(graph), softmaxes_of(graph))
+    comparison = tensor_parity.Comparison(
+        logits_of(graph), masks_of(graph), probabilities_of(graph)
+    )
     scorer = limits.scorer if limits else None
     tallies: tuple[Tally, ...] = (scorer.tally(), scorer.tally()) if scorer else ()
     groups = list(source.groups(draft.manifest.build.get("max_batch", ROWS)))
@@ -147,7 +151,7 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
         return Compared(figures, stand_in_or_none, str(error))
     doubts = tensor_limits.doubts(parity)
     if scorer is None or limits is None:
-        return Compared(figures, stand_in_or_none, None, warnings=doubts)
+        return Compared(figures, stand_in_or_none, None, doubts=doubts)
     bundle_tally, original_tally = tallies
     scored = Scored(
         scorer.name,
@@ -158,8 +162,8 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
         len(samples),
     )
     failure = _dropped(scored, limits)
-    warnings = () if failure else (*doubts, *_warnings(scored, scorer, limits))
-    return Compared(figures, stand_in_or_none, failure, scored, "accuracy", warnings)
+    warnings = () if failure else _warnings(scored, scorer, limits)
+    return Compared(figures, stand_in_or_none, failure, scored, "accuracy", warnings, doubts)
 
 
 def _check_parity(

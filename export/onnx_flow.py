@@ -238,7 +238,7 @@ def write(source: OnnxSource, target: str, folder: Path) -> Bundle:
 def publish(draft: Bundle, compared: Compared, timed: Timed = _UNTIMED) -> None:
     """Write the manifest, with the comparison, the speed, and the failure if there is one."""
     figures, build = compared.figures, {**draft.manifest.build, **timed.to_json()}
-    if warnings := [*compared.warnings, *timed.warnings]:
+    if warnings := [*compared.warnings, *timed.warnings, *compared.doubts]:
         build["warnings"] = warnings
     if compared.failure:
         figures = finite({key: value for key, value in figures.items() if key not in _NESTED})

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -26,8 +27,10 @@ from bmc.export.onnx_nodes import (
     name_nodes,
     nodes_between,
 )
+from bmc.export.onnx_outliers import divide_outliers, linear_inputs
 from bmc.export.onnx_placement import place
 from bmc.export.onnx_prepare import fold, save_inferred
+from bmc.export.onnx_shift import compensate, shift_inputs
 from bmc.export.onnx_tables import table_error, tables_of, write_tables
 from bmc.onnx_models.samples import Calls
 from bmc.quantization.observers import QuantizationRange
@@ -57,7 +60,9 @@ class Quantized:
     tables: Mapping[str, str]
 
 
-def prepare(path: Path, calls: Calls, calibrator: str, work: Path) -> Quantized:
+def prepare(
+    path: Path, calls: Calls, calibrator: str, work: Path, outlier_threshold: float = 0.0
+) -> Quantized:
     """Fold what can be folded, choose the nodes to quantize, and calibrate.
 
     Args:
@@ -65,6 +70,7 @@ def prepare(path: Path, calls: Calls, calibrator: str, work: Path) -> Quantized:
         calls: the samples.
         calibrator: one of `bmc.quantization.observers.CALIBRATORS`.
         work: scratch folder.
+        outlier_threshold: see `bmc.export.onnx_outliers.divide_outliers`.
 
     Raises:
         UsageError: the graph has no layer with constant float weights.
@@ -72,11 +78,15 @@ def prepare(path: Path, calls: Calls, calibrator: str, work: Path) -> Quantized:
     """
     prepared = work / "prepared.onnx"
     nodes = _chosen(path, prepared)
-    ranges = calibrate(prepared, nodes.tensors, calls, calibrator)
-    errors = {name: ranges[tensor].error for name, tensor in nodes.inputs.items()}
+    calibrated = calibrate(prepared, nodes.tensors, calls, calibrator, set(nodes.linear.values()))
+    ranges, read = calibrated.ranges, dict(nodes.inputs)
+    if divided := _divide(prepared, nodes.linear, calibrated.largest, outlier_threshold):
+        ranges |= calibrate(prepared, divided.values(), calls, calibrator).ranges
+        read |= {name: divided.get(tensor, tensor) for name, tensor in nodes.linear.items()}
+    errors = {name: ranges[tensor].error for name, tensor in read.items()}
     errors |= nodes.table_errors
     worst_first = sorted(errors, key=lambda name: -errors[name])
-    inputs = {**nodes.inputs, **nodes.tables}
+    inputs = {**read, **nodes.tables}
     return Quantized(prepared, tuple(worst_first), nodes.between, ranges, inputs, nodes.tables)
 
 
@@ -86,6 +96,7 @@ class _Nodes:
 
     Args:
         inputs: tensor that each layer with weights reads.
+        linear: the same of the linear layers whose inputs have channels along the last axis.
         tables: table of each Gather of a large table.
         table_errors: squared error of each of these tables in 8 bits.
         between: names of the nodes between convolutions.
@@ -93,6 +104,7 @@ class _Nodes:
     """
 
     inputs: Mapping[str, str]
+    linear: Mapping[str, str]
     tables: Mapping[str, str]
     table_errors: Mapping[str, float]
     between: tuple[str, ...]
@@ -122,8 +134,23 @@ def _chosen(path: Path, prepared: Path) -> _Nodes:
         )
     inputs = {node.name: node.input[0] for node in graph.node if node.name in set(layers)}
     errors = {name: table_error(graph, table, prepared.parent) for name, table in tables.items()}
+    linear = {n: tensor for n, tensor in linear_inputs(graph, inputs).items() if tensor in tensors}
     save_inferred(model, prepared)
-    return _Nodes(inputs, tables, errors, between, tensors)
+    return _Nodes(inputs, linear, tables, errors, between, tensors)
+
+
+def _divide(
+    prepared: Path,
+    linear: Mapping[str, str],
+    largest: Mapping[str, NDArray[np.float32]],
+    outlier_threshold: float,
+) -> dict[str, str]:
+    """Divide outlying channels in the prepared graph; see `divide_outliers`."""
+    model = onnx.load(str(prepared), load_external_data=False)
+    divided = divide_outliers(model.graph, linear, largest, outlier_threshold)
+    if divided:
+        save_inferred(model, prepared)
+    return divided
 
 
 def write(
@@ -153,7 +180,9 @@ def write(
     names = [name for name in (*layers, *between) if name not in quantized.tables]
     kinds = {node.op_type for node in model.graph.node if node.name in set(names)}
     is_uint8 = dialect.activations == "uint8"
+    shifted = shift_inputs(model.graph, layers, quantized.ranges, dialect)
     ranges, overrides = _in_dialect(quantized.ranges, dialect)
+    ranges |= {name: _limits(-127, 127, 0, scale) for name, scale in shifted.scales.items()}
     options = {
         "WeightSymmetric": True,
         "ActivationSymmetric": not is_uint8,
@@ -179,6 +208,7 @@ def write(
         raise ExportError(f"ONNX Runtime cannot quantize the graph: {reason_of(error)}") from error
     graph = quantizer.model.model.graph
     place(graph, set(names) - set(between), between, dialect)
+    compensate(graph, shifted.offsets)
     write_tables(graph, quantized.tables, layers, dialect)
     output.with_name(graph_files.WEIGHTS).unlink(missing_ok=True)
     size = sum(each.ByteSize() for each in graph.initializer)
@@ -235,9 +265,14 @@ def _in_dialect(
         chosen = range_in(activation, dialect)
         if dialect.activations == "both" and chosen.unsigned:
             overrides[name] = [{"quant_type": _UNSIGNED, "symmetric": False}]
-        low, high = (0, 255) if chosen.unsigned else (-127, 127)
-        limits[name] = (
-            np.float32((low - chosen.zero_point) * chosen.scale),
-            np.float32((high - chosen.zero_point) * chosen.scale),
-        )
+        # A range of -128 to 127 becomes uint8 with zero point 128, which has the same values; that
+        # of int8 must be symmetric.
+        lowest = -128 if dialect.activations == "uint8" else -127
+        low, high = (0, 255) if chosen.unsigned else (lowest, 127)
+        limits[name] = _limits(low, high, chosen.zero_point, chosen.scale)
     return limits, overrides
+
+
+def _limits(low: int, high: int, zero_point: int, scale: float) -> tuple[Any, Any]:
+    """Return the values of the smallest and of the largest integer."""
+    return np.float32((low - zero_point) * scale), np.float32((high - zero_point) * scale)

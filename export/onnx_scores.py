@@ -20,8 +20,9 @@ from bmc.user_code import line_of, summary_of
 Arrays = Mapping[str, NDArray[Any]]
 ScoreFunction = Callable[[Sequence[Arrays], Sequence[NDArray[Any]]], Any]
 """Function of the outputs and the labels of each sample. It returns a number; higher is better."""
-_SMALLEST_SPREAD = 1e-12  # of labels that are all the same
+_SMALLEST_SPREAD = 1e-12  # of the squares of labels: rounding
 _MATRIX = 2  # axes
+_FEW_COLUMNS = 16
 
 
 class Tally(ABC):
@@ -145,7 +146,8 @@ def scorer_of(
             tally = partial(_Accuracy, name, samples.labels, thresholds[name])
             return Scorer("accuracy", tally, name, _most_frequent(samples))
         if not is_class and values.size == first.size and values.dtype.kind == "f":
-            return Scorer("r2", partial(_R2, name, samples.labels), name, 0.0)
+            columns = values.shape[1] if values.ndim == _MATRIX else 1
+            return Scorer("r2", partial(_R2, name, columns, samples.labels), name, 0.0)
     shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
     raise UsageError(
         f"labels of shape {first.shape} a sample fit no output ({shapes:.200}): class indices have "
@@ -237,18 +239,23 @@ class _Accuracy(Tally):
 
 
 class _R2(Tally):
-    """The share of the labels' variance that the values explain, the mean over columns of labels.
+    """The share of the labels' variance that the values explain, the mean over columns.
 
-    Of labels (rows, columns) each column counts alike, as in scikit-learn's `r2_score`: a price
-    beside a number of rooms must not hide it.
+    Each column of an output (rows, columns) counts alike, so that a price beside a number of rooms
+    does not hide it; labels that are all the same count 1 without an error, and 0 with one, as in
+    scikit-learn's `r2_score`.
+
+    Args:
+        output: name of the output.
+        columns: its number of columns.
+        labels: labels of each sample.
     """
 
-    def __init__(self, output: str, labels: Sequence[NDArray[Any]]) -> None:
+    def __init__(self, output: str, columns: int, labels: Sequence[NDArray[Any]]) -> None:
         super().__init__(len(labels))
         self._output = output
-        is_matrix = all(each.ndim == _MATRIX for each in labels)
-        widths = {each.shape[-1] if is_matrix else 1 for each in labels}
-        self._columns = widths.pop() if len(widths) == 1 else 1
+        fits = all(each.size % columns == 0 for each in labels)
+        self._columns = columns if fits and columns <= _FEW_COLUMNS else 1
         self._truth = [each.astype(np.float64).reshape(-1, self._columns) for each in labels]
         self._center = np.concatenate(self._truth).mean(axis=0)
         # Of each sample and column: squared errors; number, sum and squares of centered labels.
@@ -256,21 +263,20 @@ class _R2(Tally):
 
     def add(self, index: int, outputs: Arrays) -> None:
         values, truth = outputs[self._output].astype(np.float64).ravel(), self._truth[index]
-        error: Any = np.inf
+        errors = np.full(self._columns, np.inf)
         if values.size == truth.size:
-            error = ((values.reshape(truth.shape) - truth) ** 2).sum(axis=0)
+            errors = ((values.reshape(truth.shape) - truth) ** 2).sum(axis=0)
         centered = truth - self._center
-        self._sums[index] = (
-            np.broadcast_to(error, self._columns),
-            np.full(self._columns, len(truth)),
-            centered.sum(axis=0),
-            (centered**2).sum(axis=0),
-        )
+        self._sums[index, 0] = errors
+        self._sums[index, 1] = len(truth)
+        self._sums[index, 2:] = centered.sum(axis=0), (centered**2).sum(axis=0)
 
     def score(self, calls: NDArray[np.int64]) -> float:
         error, count, total, squares = self._sums[calls].sum(axis=0)
-        spread = np.maximum(squares - total**2 / np.maximum(count, 1), _SMALLEST_SPREAD)
-        return float((1 - error / spread).mean())
+        spread = squares - total**2 / np.maximum(count, 1)
+        varies = spread > _SMALLEST_SPREAD * np.maximum(squares, _SMALLEST_SPREAD)
+        explained = 1 - np.divide(error, spread, out=(error > 0).astype(np.float64), where=varies)
+        return float(explained.mean())
 
 
 class _FunctionTally(Tally):

@@ -15,8 +15,10 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from bmc import console
 from bmc.contracts import Dialect
 from bmc.export.onnx_qdq import Quantized, range_in
+from bmc.export.onnx_shift import shifted_inputs
 from bmc.onnx_models.running import Reference
 from bmc.onnx_models.samples import Calls
+from bmc.quantization.observers import QuantizationRange
 
 _CHOSEN = "bmc_layers_in_8_bits"  # the input of the graph with switches
 _NONE = np.array(-1, np.int64)
@@ -116,9 +118,16 @@ def _with_switches(quantized: Quantized, groups: Sequence[Sequence[str]], dialec
     gathers = {name: number for number, names in enumerate(groups) for name in names}
     layers = {name: gathers.pop(name) for name in list(gathers) if name not in quantized.tables}
     tensors = {quantized.inputs[name]: number for name, number in layers.items()}
+    shifted = shifted_inputs(graph, layers, quantized.ranges, dialect)
+    ranges = {
+        name: quantized.ranges[name].fitted
+        if name in shifted
+        else range_in(quantized.ranges[name], dialect)
+        for name in tensors
+    }
     nodes: list[NodeProto] = []
     for value in graph.input:
-        nodes += _rounding(switches, quantized, tensors, value.name, dialect)
+        nodes += _rounding(switches, ranges, tensors, value.name)
     for node in graph.node:
         tensor_names = list(node.output)  # a switch of rows takes its Gather's name over
         if node.name in layers:
@@ -127,7 +136,7 @@ def _with_switches(quantized: Quantized, groups: Sequence[Sequence[str]], dialec
         if node.name in gathers:
             nodes += switches.of_rows(node, gathers[node.name])
         for name in tensor_names:
-            nodes += _rounding(switches, quantized, tensors, name, dialect)
+            nodes += _rounding(switches, ranges, tensors, name)
     del graph.node[:]
     graph.node.extend(nodes)
     graph.input.append(helper.make_tensor_value_info(_CHOSEN, TensorProto.INT64, []))
@@ -138,15 +147,14 @@ def _with_switches(quantized: Quantized, groups: Sequence[Sequence[str]], dialec
 
 def _rounding(
     switches: _Switches,
-    quantized: Quantized,
+    ranges: Mapping[str, QuantizationRange],
     tensors: Mapping[str, int],
     name: str,
-    dialect: Dialect,
 ) -> list[NodeProto]:
     """Return the nodes that round a tensor where its group is chosen; none for other tensors."""
     if name not in tensors:
         return []
-    chosen = range_in(quantized.ranges[name], dialect)
+    chosen = ranges[name]
     dtype = np.uint8 if chosen.unsigned else np.int8
     scale = np.array(chosen.scale, np.float32)
     return switches.of_tensor(name, tensors[name], scale, np.array(chosen.zero_point, dtype))

@@ -298,7 +298,11 @@ def compressed_source(
 
 
 def quantized_source(
-    source: OnnxSource, calibrator: str, in_float: Sequence[str], weight_bits: int = 8
+    source: OnnxSource,
+    calibrator: str,
+    in_float: Sequence[str],
+    weight_bits: int = 8,
+    outlier_threshold: float = 2.0,
 ) -> QuantizedSource:
     """Calibrate an ONNX file on its samples, and quantize its layers to 8 bits.
 
@@ -307,6 +311,7 @@ def quantized_source(
         calibrator: one of `bmc.quantization.observers.CALIBRATORS`.
         in_float: names (fnmatch patterns) of nodes that stay in float.
         weight_bits: bits of the weights of layers, 8 or 7.
+        outlier_threshold: see `bmc.export.onnx_outliers.divide_outliers`.
 
     Raises:
         UsageError: nothing can be quantized, a pattern matches no layer, or there is one sample.
@@ -325,7 +330,8 @@ def quantized_source(
         convert(model, _LEAST_OPSET, source.file.path, way_out)
     path = source.work / "float.onnx"
     save_graph(model, path)
-    quantized = onnx_qdq.prepare(path, source.samples.calls, calibrator, source.work)
+    calls = source.samples.calls
+    quantized = onnx_qdq.prepare(path, calls, calibrator, source.work, outlier_threshold)
     for pattern in in_float:
         if not fnmatch.filter(quantized.layers, pattern):
             names = ", ".join(quantized.layers[:5])

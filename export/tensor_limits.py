@@ -13,8 +13,12 @@ from bmc.precision import PRECISIONS, ParityLimits
 # A cosine similarity of c leaves 2 (1 - c) of the squares of values around 0 unexplained; what is
 # only far from 0 must not hide errors five times as large.
 _UNEXPLAINED = 10.0
-_LOGITS = 0.99  # most that is required of the values of logits, whose answers are compared, too
+_CONSTANT_ANSWER = 1 - 1e-9  # unexplained share, within rounding
+_OF_ANSWERS = 0.99  # most that is required of the values where answers are compared, too
 _OUTSIDE = 0.1  # largest change of a probability where no pixel lies inside
+_OF_MASK = 0.02  # root mean squared error of a mask's probabilities that is always allowed
+_POOR_SHARE = 0.05  # of the entries along an axis that is said
+_UNCHANGED = 1e-3  # of the scale: changes that no comparison needs to show
 
 
 def check_finite(outputs: Mapping[str, OutputParity]) -> None:
@@ -68,11 +72,8 @@ def check(
     for name, parity in outputs.items():
         if parity.agreement is not None:
             _check_agreement(name, parity, limits, min_agreement)
-        if min_agreement is not None and parity.is_mask and parity.agreement is None:
-            _check_outside(name, parity)
-        elif min_agreement is not None and not (parity.exact or parity.is_softmax):
-            has_answers = parity.agreement is not None
-            _check_values(name, parity, min(min_agreement, _LOGITS if has_answers else 1))
+        if min_agreement is not None and not parity.exact:
+            _check_values(name, parity, min_agreement)
         largest = limits.max_error
         if parity.agreement is not None and limits.max_row_error is not None:
             largest = limits.max_row_error
@@ -85,28 +86,33 @@ def check(
 
 
 def doubts(outputs: Mapping[str, OutputParity]) -> tuple[str, ...]:
-    """Say what an accepted comparison does not show, a sentence for each output.
+    """Say what an accepted comparison does not show, at most a sentence for each output.
 
     Args:
         outputs: differences of each output.
     """
-    sentences = []
-    for name, parity in outputs.items():
-        entries = parity.entries
-        if not (parity.values or parity.rows or parity.other_shapes):
-            sentences.append(f"output {name!r} is empty for every sample, so it was not compared")
-        elif parity.answers == 1 and parity.rows > 1:
-            sentences.append(
-                f"output {name!r} has the same answer for every sample, so equal answers show "
-                "little: pass samples of other classes"
-            )
-        if entries and entries.poor and not parity.is_softmax:
-            sentences.append(
-                f"output {name!r}: more than half of the variance of {entries.poor} of "
-                f"{entries.count} entries along axis {entries.axis} is unexplained (of entry "
-                f"{entries.worst}: {entries.unexplained:.0%})"
-            )
-    return tuple(sentences)
+    sentences = ((name, _doubt(parity)) for name, parity in outputs.items())
+    return tuple(f"output {name!r} {sentence}" for name, sentence in sentences if sentence)
+
+
+def _doubt(parity: OutputParity) -> str:
+    if parity.other_shapes:
+        return f"has another shape in {parity.other_shapes} calls, whose values were not compared"
+    if not parity.values and not parity.rows:
+        return "is empty for every sample, so it was not compared"
+    if parity.answers == 1 and parity.rows > 1 and parity.max_error > _UNCHANGED * parity.scale:
+        return (
+            "has the same answer everywhere, so equal answers show little: pass samples of other "
+            "classes"
+        )
+    entries = parity.entries
+    if entries and entries.poor > _POOR_SHARE * entries.count and not parity.is_probability:
+        return (
+            f"has {entries.poor} of {entries.count} entries along axis {entries.axis} of whose "
+            "variance more than half is unexplained, which much larger entries hide (entry "
+            f"{entries.worst}, for example)"
+        )
+    return ""
 
 
 def _check_agreement(
@@ -122,36 +128,55 @@ def _check_agreement(
         )
 
 
-def _check_outside(name: str, parity: OutputParity) -> None:
-    if parity.max_error > _OUTSIDE:
+def _check_values(name: str, parity: OutputParity, min_agreement: float) -> None:
+    """Check values beyond their answers: those of an output that may hold something else."""
+    if parity.is_mask:
+        _check_mask(name, parity, min_agreement)
+    elif parity.agreement is None:
+        _check_similarity(name, parity, min_agreement)
+        _check_explained(name, parity, min_agreement)
+    elif not parity.is_probability:
+        _check_explained(name, parity, min(min_agreement, _OF_ANSWERS))
+
+
+def _check_mask(name: str, parity: OutputParity, min_agreement: float) -> None:
+    """Check the probabilities of a mask, which may be the pixels of an image instead."""
+    if parity.agreement is None and parity.max_error > _OUTSIDE:
         raise GateError(
             f"output {name!r} is a mask without a pixel inside, and changes by up to "
             f"{parity.max_error:.2g}; allowed is {_OUTSIDE}"
         )
+    if parity.agreement is not None and parity.root_mean_square > _OF_MASK:
+        _check_explained(name, parity, min(min_agreement, _OF_ANSWERS))
 
 
-def _check_values(name: str, parity: OutputParity, share: float) -> None:
-    """Check the similarity of the values, and how much of their variance is unexplained."""
-    if parity.cosine < share:
+def _check_similarity(name: str, parity: OutputParity, min_agreement: float) -> None:
+    if parity.cosine < min_agreement:
         raise GateError(
             f"output {name!r} has cosine similarity {parity.cosine:.4f} with the original "
-            f"file's; required is {share:g}"
+            f"file's; required is {min_agreement:g}"
         )
-    most = _UNEXPLAINED * (1 - share)
-    if parity.unexplained is None and parity.max_error > most * parity.scale:
+    most = _UNEXPLAINED * (1 - min_agreement) * parity.scale
+    if parity.unexplained is None and parity.max_error > most:
         raise GateError(
             f"output {name!r} is the same number everywhere, {parity.scale:.4g}, and changes by "
-            f"up to {parity.max_error:.2g}; allowed is {most * parity.scale:.2g}"
+            f"up to {parity.max_error:.2g}; allowed is {most:.2g}"
         )
+
+
+def _check_explained(name: str, parity: OutputParity, min_agreement: float) -> None:
+    """Check how much of the variance is unexplained, also of columns that larger ones hide."""
+    most = _UNEXPLAINED * (1 - min_agreement)
     if parity.unexplained is not None and parity.unexplained > most:
         raise GateError(
             f"output {name!r} leaves {parity.unexplained:.2%} of the original file's variance "
             f"unexplained; allowed is {most:.2%}"
         )
-    entries = parity.entries
-    is_limited = parity.is_table and most < 1  # 1 is the share that a constant answer leaves
+    entries = parity.entries if parity.is_table and not parity.is_probability else None
+    is_limited = most < _CONSTANT_ANSWER
     if is_limited and entries and entries.unexplained > most:
         raise GateError(
-            f"column {entries.worst} of output {name!r} leaves {entries.unexplained:.2%} of the "
-            f"original file's variance unexplained; allowed is {most:.2%}"
+            f"column {entries.worst} of output {name!r}, which larger ones hide, leaves "
+            f"{entries.unexplained:.2%} of the original file's variance unexplained; allowed is "
+            f"{most:.2%}"
         )

@@ -13,9 +13,8 @@ from bmc.export.tensor_entries import NOT_VARYING, Entries, EntrySums
 
 Arrays = Mapping[str, NDArray[Any]]
 _SMALLEST_SCALE = 1e-3
-_FEW_COLUMNS = (
-    16  # a table of so many columns at most holds quantities, each of which must be right
-)
+_TABLE = 2  # axes
+_FEW_COLUMNS = 16  # a matrix of so many columns may hold quantities that must each be right
 _MOST_ENTRIES = 1 << 16
 _INSIDE = 0.5  # probability from which a pixel lies inside a mask
 
@@ -38,11 +37,12 @@ class OutputParity:
         unexplained: squared errors over the squared distances of the original values from their
             mean; 1 for a constant answer; None where the original values are all the same.
         is_mask: whether the output is a mask, whose edges change from 0 to 1.
-        is_softmax: whether the output holds probabilities that a softmax computes.
+        is_probability: whether a softmax or a sigmoid computes the output.
         not_finite: number of the original values that are NaN or infinite.
         answers: number of different largest values among the rows, where the output holds logits.
-        entries: how much is unexplained of each entry of an axis; None for an output of one axis,
-            or where the size of its axes varies.
+        entries: entries along an axis that larger ones hide; None where there are none, or the
+            size of the axes varies.
+        root_mean_square: root of the mean squared error.
         is_table: whether the output has two axes, and few columns.
         other_shapes: number of calls in which the output has another shape; their values are not
             compared.
@@ -58,10 +58,11 @@ class OutputParity:
     exact: bool = False
     unexplained: float | None = None
     is_mask: bool = False
-    is_softmax: bool = False
+    is_probability: bool = False
     not_finite: int = 0
     answers: int = 0
     entries: Entries | None = None
+    root_mean_square: float = 0.0
     is_table: bool = False
     other_shapes: int = 0
 
@@ -72,24 +73,23 @@ class Comparison:
     Args:
         logits: names of the outputs that hold logits.
         masks: names of the outputs that are masks.
-        softmaxes: names of the outputs with logits that are probabilities of a softmax.
+        probabilities: names of the outputs that a softmax or a sigmoid computes.
     """
 
     def __init__(
         self,
         logits: Collection[str],
         masks: Collection[str] = (),
-        softmaxes: Collection[str] = (),
+        probabilities: Collection[str] = (),
     ) -> None:
-        self._logits, self._masks, self._softmaxes = logits, masks, softmaxes
+        self._kinds = logits, masks, probabilities
         self._sums: dict[str, _Sums] = {}
 
     def add(self, outputs: Arrays, expected: Arrays) -> None:
         """Compare the outputs of a call with the original file's."""
         for name, values in expected.items():
             if name not in self._sums:
-                kinds = (name in each for each in (self._logits, self._masks, self._softmaxes))
-                self._sums[name] = _Sums(*kinds)
+                self._sums[name] = _Sums(*(name in names for names in self._kinds))
             self._sums[name].add(outputs[name], values)
 
     def outputs(self) -> dict[str, OutputParity]:
@@ -98,8 +98,8 @@ class Comparison:
 
 
 class _Sums:
-    def __init__(self, are_logits: bool, is_mask: bool, is_softmax: bool) -> None:
-        self.are_logits, self.is_mask, self.is_softmax = are_logits, is_mask, is_softmax
+    def __init__(self, are_logits: bool, is_mask: bool, is_probability: bool) -> None:
+        self.are_logits, self.is_mask, self.is_probability = are_logits, is_mask, is_probability
         self.is_exact = self.is_table = False
         self.answers: set[int] = set()
         self.entries: dict[int, EntrySums] | None = None
@@ -113,6 +113,7 @@ class _Sums:
         self.is_exact = expected.dtype.kind in "biu"
         if values.shape != expected.shape:
             self.other_shapes += 1
+            self.scale = max(self.scale, _largest(expected))
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 self.max_error = float("inf")
             return
@@ -155,15 +156,21 @@ class _Sums:
         self, actual: NDArray[Any], wanted: NDArray[Any], finite: NDArray[Any]
     ) -> None:
         if self.entries is None:
-            self.is_table = wanted.ndim == 2 and wanted.shape[-1] <= _FEW_COLUMNS
+            self.is_table = wanted.ndim == _TABLE and wanted.shape[-1] <= _FEW_COLUMNS
             axes = {1, wanted.ndim - 1} if wanted.ndim > 1 else set()
             sizes = {axis: wanted.shape[axis] for axis in sorted(axes)}
             self.entries = {a: EntrySums(a, n) for a, n in sizes.items() if 1 < n <= _MOST_ENTRIES}
         for axis, sums in list(self.entries.items()):
-            if wanted.ndim <= axis or wanted.shape[axis] != sums.count.size:
+            if wanted.ndim <= axis or wanted.shape[axis] != sums.size:
                 del self.entries[axis]
-            else:
-                sums.add(actual, wanted, finite)
+        if self.entries:
+            values, errors = wanted, actual - wanted if finite.all() else None
+            if errors is None:
+                values = np.where(finite, wanted, 0)
+                errors = np.where(finite, actual, 0) - values
+            norms, squares = values * values, errors * errors
+            for sums in self.entries.values():
+                sums.add(values, norms, squares, finite)
 
     def parity(self) -> OutputParity:
         norms = (self.norm * self.expected_norm) ** 0.5
@@ -172,30 +179,40 @@ class _Sums:
             values=self.values,
             max_error=self.max_error,
             mean_error=self.total / max(self.values, 1),
-            cosine=self.dot / norms if norms else float(self.norm == self.expected_norm),
+            cosine=self.dot / norms if norms else float(self._are_all_zero()),
             agreement=self.same / self.rows if has_agreement else None,
             rows=self.rows,
             scale=max(self.scale, _SMALLEST_SCALE),
             exact=self.is_exact,
             unexplained=self._unexplained(),
             is_mask=self.is_mask,
-            is_softmax=self.is_softmax,
+            is_probability=self.is_probability,
             not_finite=self.not_finite,
             answers=len(self.answers),
             entries=self._entries(),
+            root_mean_square=(self.squares / max(self.values, 1)) ** 0.5,
             is_table=self.is_table,
             other_shapes=self.other_shapes,
         )
 
+    def _are_all_zero(self) -> bool:
+        return self.norm == self.expected_norm and not self.other_shapes
+
     def _entries(self) -> Entries | None:
         found = [each for sums in (self.entries or {}).values() if (each := sums.entries())]
-        return max(found, key=lambda entries: entries.unexplained) if found else None
+        return max(found, key=lambda e: (e.poor / e.count, e.unexplained), default=None)
 
     def _unexplained(self) -> float | None:
         spread = self.expected_norm - self.expected_sum**2 / max(self.values, 1)
         if spread <= NOT_VARYING * self.expected_norm:
             return None
         return self.squares / spread
+
+
+def _largest(values: NDArray[Any]) -> float:
+    """Return the largest absolute value among the finite ones."""
+    numbers = values.astype(np.float64)
+    return float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0))
 
 
 def figures_of(outputs: Mapping[str, OutputParity], calls: int) -> dict[str, Any]:
@@ -205,7 +222,8 @@ def figures_of(outputs: Mapping[str, OutputParity], calls: int) -> dict[str, Any
         outputs: differences of each output.
         calls: number of samples.
     """
-    floats = [one for one in outputs.values() if not one.exact] or list(outputs.values())
+    compared = [one for one in outputs.values() if one.values] or list(outputs.values())
+    floats = [one for one in compared if not one.exact] or compared
     worst = max(floats, key=lambda one: one.max_error / one.scale)
     agreements = [one.agreement for one in outputs.values() if one.agreement is not None]
     return {

@@ -222,8 +222,9 @@ class OnnxHandle:
                 accuracy (class indices) or R2 (numbers).
             max_drop: points of the score that may be lost; 1 when None.
             min_agreement: smallest agreement of a bundle with the file: share of equal predictions,
-                or cosine similarity of outputs that are not logits; 0.99 when None, and none with
-                labels. The layers with the largest quantization error stay in float until the
+                or cosine similarity of outputs that are not logits; both leave at most ten times
+                the rest to 1 of the variance unexplained; 0.99 when None, and none with labels. The
+                layers with the largest quantization error stay in float until the
                 limits hold.
             allow_slower: accept a bundle that is slower than the file.
             output: the bundle of a single target; NAME-int8-TARGET in the workspace when None.

@@ -16,6 +16,7 @@ from bmc.onnx_models.reading import Declared, OnnxFile
 
 _CHANNELS = (1, 3)
 _COLOR = 3
+_CUTS = ("crop", "stretch")  # settings that say which part of an image is kept
 _AXES = (3, 4)
 _AS_ARRAYS = "save arrays of its inputs as an .npz file"
 
@@ -94,6 +95,8 @@ def _with_defaults(typed: Preprocessing, defaults: Preprocessing) -> Preprocessi
         for each in fields(typed)
         if getattr(typed, each.name) == each.default
     }
+    if typed.crop is not None or typed.stretch:  # either takes the place of both
+        missing = {name: value for name, value in missing.items() if name not in _CUTS}
     return replace(typed, **missing)
 
 

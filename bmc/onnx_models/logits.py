@@ -30,18 +30,16 @@ def logits_of(graph: onnx_ir.Graph) -> Collection[str]:
     return {str(value.name) for value in graph.outputs if _are_logits(value, default)}
 
 
-def softmaxes_of(graph: onnx_ir.Graph) -> Collection[str]:
-    """Return the names of outputs of `logits_of` that are probabilities, and surely of classes."""
-    names = logits_of(graph)
-    softmaxes = set()
-    for value in graph.outputs:
-        node = _computed_by(value)
-        is_softmax = node is not None and (
-            node.op_type in _PROBABILITIES or _is_spelled_softmax(node)
-        )
-        if value.name in names and is_softmax:
-            softmaxes.add(str(value.name))
-    return softmaxes
+def probabilities_of(graph: onnx_ir.Graph) -> Collection[str]:
+    """Return the names of outputs that a softmax or a sigmoid computes."""
+    return {str(value.name) for value in graph.outputs if _are_probabilities(value)}
+
+
+def _are_probabilities(output: onnx_ir.Value) -> bool:
+    node = _computed_by(output)
+    if node is None:
+        return False
+    return node.op_type in (*_PROBABILITIES, _MASK) or _is_spelled_softmax(node)
 
 
 def masks_of(graph: onnx_ir.Graph) -> Collection[str]:

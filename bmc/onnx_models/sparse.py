@@ -11,8 +11,9 @@ import onnx
 from onnx import numpy_helper
 
 from bmc.errors import ArtifactError, UsageError
+from bmc.measure.shown import megabytes
 
-_MAX_BYTES = 2 << 30  # of a dense tensor; protobuf has no larger messages
+_MAX_BYTES = 2 << 30  # of all dense tensors; protobuf has no larger messages
 
 
 def make_dense(model: onnx.ModelProto, path: Path) -> None:
@@ -24,9 +25,15 @@ def make_dense(model: onnx.ModelProto, path: Path) -> None:
 
     Raises:
         ArtifactError: the indices of a sparse tensor do not fit its values or its shape.
-        UsageError: a sparse tensor has 2 GiB or more as a dense one, or its values are in another
-            file.
+        UsageError: the sparse tensors have 2 GiB or more as dense ones, or the values of one are in
+            another file.
     """
+    size = sum(_dense_bytes(sparse) for sparse in _sparse_tensors(model))
+    if size >= _MAX_BYTES:
+        raise UsageError(
+            f"{path}: its sparse tensors take {megabytes(size)} as dense ones, 2 GiB or more; "
+            "export a smaller model"
+        )
     for graph in _graphs(model):
         for sparse in graph.sparse_initializer:
             graph.initializer.append(_dense(sparse, sparse.values.name, path))
@@ -38,6 +45,20 @@ def make_dense(model: onnx.ModelProto, path: Path) -> None:
                 attribute.CopyFrom(onnx.helper.make_attribute("value", value))
 
 
+def _sparse_tensors(model: onnx.ModelProto) -> Iterator[onnx.SparseTensorProto]:
+    for graph in _graphs(model):
+        yield from graph.sparse_initializer
+    for node in _nodes(model):
+        for attribute in node.attribute:
+            if attribute.name == "sparse_value":
+                yield attribute.sparse_tensor
+
+
+def _dense_bytes(sparse: onnx.SparseTensorProto) -> int:
+    """Return the bytes of a tensor as a dense one; of numbers of 8 bytes, which are the largest."""
+    return 8 * math.prod(max(int(size), 0) for size in sparse.dims)
+
+
 def _dense(sparse: onnx.SparseTensorProto, name: str, path: Path) -> onnx.TensorProto:
     shape = tuple(sparse.dims)
     what = f"{path}: sparse tensor {name!r:.80} of shape {shape}"
@@ -46,8 +67,6 @@ def _dense(sparse: onnx.SparseTensorProto, name: str, path: Path) -> onnx.Tensor
     try:
         values = numpy_helper.to_array(sparse.values).ravel()
         indices = numpy_helper.to_array(sparse.indices)
-        if math.prod(shape) * values.itemsize >= _MAX_BYTES:
-            raise UsageError(f"{what} takes 2 GiB or more as a dense tensor; export a smaller one")
         places = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
         if len(places) != len(values) or (len(places) and places.min() < 0):
             raise ValueError(f"{len(places)} indices for {len(values)} values, or negative ones")

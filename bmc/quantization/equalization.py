@@ -83,11 +83,11 @@ def channel_divisors(
     if not linears:
         return {}
     largest = largest_inputs(form, linears, encoder, rows)
-    divisors = {path: _divisors(values, outlier_threshold) for path, values in largest.items()}
+    divisors = {path: divisors_of(values, outlier_threshold) for path, values in largest.items()}
     needed = {
         path: layer_divisors
         for path, layer_divisors in divisors.items()
-        if _MIN_LARGEST_DIVISOR <= float(layer_divisors.max()) < float("inf")
+        if is_worth_dividing(layer_divisors)
     }
     if needed:
         console.note(
@@ -122,8 +122,18 @@ def check_outlier_threshold(outlier_threshold: float) -> None:
         raise SettingError(f"outlier_threshold is {outlier_threshold}; it must be 0 or at least 1")
 
 
-def _divisors(largest: Tensor, outlier_threshold: float) -> Tensor:
-    """Return the divisors, at least 1, that bring each channel's largest value to the threshold."""
+def is_worth_dividing(divisors: Any) -> bool:
+    """Tell whether the largest divisor of a layer is worth a multiplication, and finite."""
+    return bool(_MIN_LARGEST_DIVISOR <= float(divisors.max()) < float("inf"))
+
+
+def divisors_of(largest: Tensor, outlier_threshold: float) -> Tensor:
+    """Return the divisors, at least 1, that bring each channel's largest value to the threshold.
+
+    Args:
+        largest: largest absolute value of each channel (channels).
+        outlier_threshold: see `channel_divisors`.
+    """
     nonzero = largest[largest > 0]
     if not len(nonzero):
         return torch.ones_like(largest)

@@ -36,8 +36,8 @@ def quantize_file(
 
     Args:
         path: the ONNX file.
-        quantization: samples, calibrator, layers to leave in float, and weight_bits among the
-            settings.
+        quantization: samples, calibrator, layers to leave in float, and weight_bits and
+            outlier_threshold among the settings.
         files: targets, limits, and the output folder for a single target; the default is
             NAME-int8-TARGET in the workspace.
         samples: samples, labels and score in memory.
@@ -71,7 +71,9 @@ def quantize_file(
     options = ExportOptions(allow_slower=files.allow_slower)
     with onnx_source(name, file, rows, options) as fp32:
         limits = limits_of(fp32, files.min_agreement, samples.score, max_drop)
-        source = quantized_source(fp32, calibrator, in_float, settings.weight_bits)
+        source = quantized_source(
+            fp32, calibrator, in_float, settings.weight_bits, settings.outlier_threshold
+        )
         return exported(
             *write_each(
                 outputs,

@@ -83,8 +83,8 @@ class SampledFiles(Files):
         random_samples: generate the inputs of an ONNX file instead; a weaker check.
         preprocess: how images, texts or numbers become inputs, where no file beside the ONNX file
             says so: scale=1/255, mean=0.485,0.456,0.406, std=0.229,0.224,0.225, order=bgr,
-            crop=0.875, size=224 or layout=NHWC (images); text=COLUMN or max_length=128 (texts);
-            features=a,b,c (numbers); several are possible.
+            crop=0.875, stretch=256, size=224 or layout=NHWC (images); text=COLUMN or max_length=128
+            (texts); features=a,b,c (numbers); several are possible.
     """
 
     samples: str | None = field(default=None, metadata=about(group="Data"))
@@ -113,14 +113,15 @@ class LimitedFiles(Files):
         random_samples: generate the inputs of an ONNX file instead of --samples ROWS.npz.
         preprocess: how images, texts or numbers become inputs, where no file beside the ONNX file
             says so: scale=1/255, mean=0.485,0.456,0.406, std=0.229,0.224,0.225, order=bgr,
-            crop=0.875, size=224 or layout=NHWC (images); text=COLUMN or max_length=128 (texts);
-            features=a,b,c (numbers); several are possible.
+            crop=0.875, stretch=256, size=224 or layout=NHWC (images); text=COLUMN or max_length=128
+            (texts); features=a,b,c (numbers); several are possible.
         labels: array of the .npz file, or column of the table, of samples with the labels: class
             indices, where negative ones are ignored, or numbers; a table's also names of classes.
             The bundles are scored, and --max-drop limits what they lose; the default is then 1
             point. The class folders of imagefolder:DIR and a column `label` need no option.
         min_agreement: smallest agreement of a bundle with the original ONNX file: share of equal
-            predictions, or cosine similarity of outputs that are not logits. When quantizing, the
+            predictions, or cosine similarity of outputs that are not logits; both leave at most
+            ten times the rest to 1 of the variance unexplained. When quantizing, the
             layers with the largest error stay in float until it is reached. The default is 0.99,
             and there is none if the samples have labels.
 

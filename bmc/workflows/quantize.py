@@ -55,10 +55,10 @@ def _refuse_for_files(
     """
     if quantization.method != "static" or quantization.bits is not None:
         raise UsageError(f"{path} is an ONNX file, which --method static alone quantizes")
-    if other := sorted(set(quantization.settings) - {"weight_bits"}):
+    if other := sorted(set(quantization.settings) - {"weight_bits", "outlier_threshold"}):
         raise UsageError(
             f"{path} is an ONNX file, whose quantization takes no --set {other[0]}=; it takes "
-            "--set weight_bits="
+            "--set weight_bits= and outlier_threshold="
         )
     has_labels = files.labels is not None or may_have_labels(quantization.samples)
     if tuning.max_drop is not None and not has_labels:

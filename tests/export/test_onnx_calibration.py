@@ -21,5 +21,6 @@ def test_every_channel_of_a_large_image_is_seen(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     image = random.normal(size=(1, 224, 224, 3)).astype(np.float32)
     image[..., 0] /= 100  # were the first channel sampled alone, larger values would be outliers
-    ranges = calibrate(path, ["y"], [{"x": image}], "percentile")
-    assert ranges["y"].fitted.scale * 255 > 2.5
+    calibrated = calibrate(path, ["y"], [{"x": image}], "percentile", ["y"])
+    assert calibrated.ranges["y"].fitted.scale * 255 > 2.5
+    np.testing.assert_array_equal(calibrated.largest["y"], np.maximum(image, 0).max(axis=(0, 1, 2)))

@@ -102,8 +102,18 @@ def test_each_column_of_values_counts_alike() -> None:
     wrong = truth.copy()
     wrong[:, 1] = truth[:, 1].mean()  # explains nothing of the second column
     outputs = [{"y": row[None]} for row in wrong]
-    name, value = score(truth, outputs)
-    assert (name, round(value, 6)) == ("r2", 0.5)
+    for labels in (truth, truth[:, None]):  # as an iterable yields them, or as an array has them
+        name, value = score(labels, outputs)
+        assert (name, round(value, 6)) == ("r2", 0.5)
+
+
+def test_a_column_whose_labels_are_all_the_same_counts_one_or_nothing() -> None:
+    truth = np.random.default_rng(0).normal(size=(40, 2))
+    truth[:, 1] = 7
+    right = [{"y": row[None]} for row in truth]
+    assert score(truth, right) == ("r2", 1.0)
+    wrong = [{"y": row[None] + [[0, 0.1]]} for row in truth]
+    assert score(truth, wrong) == ("r2", 0.5)
 
 
 def test_a_function_scores_outputs_of_any_shape() -> None:

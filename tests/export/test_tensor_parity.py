@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bmc.errors import GateError
 from bmc.export.tensor_limits import check, check_finite, doubts
-from bmc.export.tensor_parity import Comparison, OutputParity
+from bmc.export.tensor_parity import Comparison, OutputParity, figures_of
 
 Arrays = Mapping[str, NDArray[Any]]
 RANDOM = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def prices_and_rooms() -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("are_logits", [True, False])
-def test_each_column_of_a_table_of_numbers_must_be_explained(are_logits: bool) -> None:
+def test_a_column_that_larger_ones_hide_must_be_explained(are_logits: bool) -> None:
     expected = prices_and_rooms()
     wrong = expected.copy()
     wrong[:, 1] = 3  # the same answer for every row
@@ -88,25 +88,47 @@ def test_each_column_of_a_table_of_numbers_must_be_explained(are_logits: bool) -
     outputs = compare({"y": expected}, {"y": wrong})
     assert outputs["y"].cosine > 0.9999
     assert outputs["y"].agreement in (None, 1.0)
-    with pytest.raises(GateError, match=r"column 1 of output 'y' leaves 10\d.\d+% of"):
+    with pytest.raises(GateError, match=r"column 1 of output 'y', .*, leaves 10\d.\d+% of"):
         check(outputs, "int8", 0.99)
+    check(outputs, "int8", 0.9)  # a constant answer is within this limit
     nearly = expected * (1 + RANDOM.normal(0, 0.003, expected.shape)).astype(np.float32)
     check(compare({"y": expected}, {"y": nearly}), "int8", 0.99)
 
 
 def test_equal_answers_do_not_excuse_other_values_of_what_only_may_be_logits() -> None:
-    expected = prices_and_rooms()
+    expected = prices_and_rooms()[:, ::-1] * [1.0, 1e5]  # of one size, the first always larger
     outputs = compared({"y": expected}, {"y": expected[::-1]})
-    assert outputs["y"].agreement == 1
-    with pytest.raises(GateError, match="unexplained"):
+    assert outputs["y"].agreement is not None
+    with pytest.raises(GateError, match=r"agree|unexplained"):
         check(outputs, "int8", 0.99)
-    assert doubts(outputs)[0].startswith("output 'y' has the same answer for every sample")
 
 
-def test_probabilities_are_judged_by_their_answers() -> None:
+@pytest.mark.parametrize("logits", [[3.0, -3.0], [5.0, -4.0, -4.0, -4.0]])
+def test_logits_of_samples_of_one_class_may_vary_less_than_they_change(logits: list[float]) -> None:
+    shape = (32, len(logits))
+    expected = np.array(logits) + RANDOM.normal(0, 0.2, shape)
+    outputs = compared({"y": expected}, {"y": expected + RANDOM.normal(0, 0.1, shape)})
+    check(outputs, "int8", 0.99)
+    assert doubts(outputs)[0].startswith("output 'y' has the same answer everywhere")
+
+
+def test_rare_labels_of_a_sigmoid_may_vary_less_than_they_change() -> None:
+    expected = RANDOM.uniform(0, 1, (64, 6))
+    expected[:, 3] *= 1e-3
+    values = expected + RANDOM.normal(0, 5e-4, expected.shape)
+    comparison = Comparison((), (), ("y",))
+    comparison.add({"y": values}, {"y": expected})
+    outputs = comparison.outputs()
+    check(outputs, "int8", 0.99)
+    assert doubts(outputs) == ()
+    with pytest.raises(GateError, match="column 3"):
+        check(values_of(expected, values), "int8", 0.99)  # where nothing says that it is one
+
+
+def test_probabilities_of_a_softmax_are_judged_by_their_answers() -> None:
     expected = RANDOM.dirichlet(np.full(4, 0.3), 100).astype(np.float32)
-    comparison = Comparison(("y",), (), ("y",))
     answers = np.eye(4, dtype=np.float32)[expected.argmax(axis=1)]
+    comparison = Comparison(("y",), (), ("y",))
     comparison.add({"y": answers}, {"y": expected})
     parity = comparison.outputs()["y"]
     assert parity.cosine < 0.99
@@ -115,7 +137,7 @@ def test_probabilities_are_judged_by_their_answers() -> None:
 
 def test_an_image_that_a_sigmoid_computes_is_more_than_what_is_above_one_half() -> None:
     expected = RANDOM.uniform(0.6, 1.0, (4, 1, 8, 8)).astype(np.float32)
-    comparison = Comparison((), ("y",))
+    comparison = Comparison((), ("y",), ("y",))
     comparison.add({"y": np.full_like(expected, 0.8)}, {"y": expected})
     outputs = comparison.outputs()
     assert outputs["y"].agreement == 1
@@ -123,15 +145,25 @@ def test_an_image_that_a_sigmoid_computes_is_more_than_what_is_above_one_half() 
         check(outputs, "int8", 0.99)
 
 
+def test_a_mask_with_few_pixels_inside_may_have_a_background_that_varies() -> None:
+    expected = RANDOM.uniform(0, 0.02, (2, 1, 128, 128))
+    expected[:, :, :2, :10] = 0.95
+    values = np.abs(expected + RANDOM.normal(0, 0.004, expected.shape))
+    comparison = Comparison((), ("y",), ("y",))
+    comparison.add({"y": values}, {"y": expected})
+    assert comparison.outputs()["y"].agreement == 1
+    check(comparison.outputs(), "int8", 0.99)
+
+
 def test_scores_that_are_lost_beside_large_boxes_are_said() -> None:
-    boxes, scores = RANDOM.uniform(0, 640, (2, 4, 50)), RANDOM.uniform(0, 1, (2, 3, 50))
-    expected = np.concatenate([boxes, scores], axis=1).astype(np.float32)
+    boxes, scores = RANDOM.uniform(100, 640, (4, 4, 50)), RANDOM.uniform(0, 1, (4, 3, 50))
+    expected = np.concatenate([boxes, scores], axis=1)
     without = expected.copy()
     without[:, 4:] = 0
     outputs = values_of(expected, without)
     check(outputs, "int8", 0.99)  # as similar as it gets
     (doubt,) = doubts(outputs)
-    assert doubt.startswith("output 'y': more than half of the variance of 3 of 7 entries along")
+    assert doubt.startswith("output 'y' has 3 of 7 entries along axis 1 of whose variance more")
     assert doubts(values_of(expected, expected + 0.01)) == ()
 
 
@@ -154,6 +186,24 @@ def test_an_output_that_is_always_empty_is_said() -> None:
     outputs = values_of(empty, empty)
     check(outputs, "int8", 0.99)
     assert doubts(outputs) == ("output 'y' is empty for every sample, so it was not compared",)
+
+
+def test_outputs_of_other_shapes_are_refused_or_said_to_be_uncompared() -> None:
+    comparison = Comparison(())
+    scores = np.array([[0.5, 0.25]])
+    comparison.add(
+        {"boxes": np.ones((2, 4)), "scores": scores},
+        {"boxes": np.full((3, 4), 640.0), "scores": scores},
+    )
+    outputs = comparison.outputs()
+    with pytest.raises(GateError, match="output 'boxes' has another shape in the bundle, for 1"):
+        check(outputs, "int8", 0.99)
+    assert doubts(outputs) == (
+        "output 'boxes' has another shape in 1 calls, whose values were not compared",
+    )
+    figures = figures_of(outputs, 1)
+    assert (figures["cosine"], figures["scales"]["boxes"]) == (1.0, 640.0)
+    assert outputs["boxes"].cosine == 0
 
 
 def test_an_output_that_is_one_number_may_change_by_a_share_of_it() -> None:

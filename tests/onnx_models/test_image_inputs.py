@@ -125,6 +125,11 @@ def test_a_height_and_a_width_before_a_crop_stretch_the_whole_image(tmp_path: Pa
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
     pixels = pixel_format(identity(tmp_path / "model.onnx", DYNAMIC), Preprocessing())
     assert (pixels.size, pixels.crop, pixels.stretch) == ((4, 4, 3), None, (8, 8))
+    for typed in (Preprocessing(crop=0.5), Preprocessing(stretch=(6,))):  # in place of the file's
+        pixels_typed = pixel_format(identity(tmp_path / "model.onnx", DYNAMIC), typed)
+        assert (pixels_typed.crop, pixels_typed.stretch) == (
+            (0.5, ()) if typed.crop else (None, (6, 6))
+        )
     wide = np.zeros((8, 16, 3), np.uint8)
     wide[:, 4:12] = 255  # in an image of 8 x 8, columns 2 to 6: all of its middle
     assert (pixels.tensor_of(wide)[0] > 0.4).all()
