@@ -11,7 +11,6 @@ import onnx
 from onnx import numpy_helper
 
 from bmc.errors import ArtifactError, UsageError
-from bmc.measure.shown import megabytes
 
 _MAX_BYTES = 2 << 30  # of all dense tensors; protobuf has no larger messages
 
@@ -31,8 +30,8 @@ def make_dense(model: onnx.ModelProto, path: Path) -> None:
     size = sum(_dense_bytes(sparse) for sparse in _sparse_tensors(model))
     if size >= _MAX_BYTES:
         raise UsageError(
-            f"{path}: its sparse tensors take {megabytes(size)} as dense ones, 2 GiB or more; "
-            "export a smaller model"
+            f"{path}: its sparse tensors take {size / 2**30:.1f} GiB as dense ones, and 2 GiB are "
+            "the limit; export a smaller model"
         )
     for graph in _graphs(model):
         for sparse in graph.sparse_initializer:
