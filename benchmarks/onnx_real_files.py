@@ -28,7 +28,7 @@ from _common import RUNS, Bar, finish
 from _onnx_inputs import REAL, Arrays, RealFile
 
 import bmc as api
-from bmc import workspace
+from bmc import processor, workspace
 from bmc.bundle import read
 from bmc.export import onnx_flow
 
@@ -89,7 +89,7 @@ def _rows(name: str, file: Path, arrays: Arrays, target: str) -> list[Row]:
         _row(name, target, "fp32", output, lambda: model.to(target, samples=arrays, output=output,
             force=True)),
         _row(name, target, "int8", small, lambda: model.quantize(target, samples=arrays,
-            output=small, force=True)),
+            weight_bits=7 if processor.saturates_int8() else 8, output=small, force=True)),
     ]  # fmt: skip
 
 
