@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bmc import console
 
 _MATRIX = 2  # axes
+MATRIX_PRODUCTS = ("Gemm", "MatMul")
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Between convolutions of 8 bits, what is not in 8 bits itself costs more than it saves.
 _BETWEEN = (
@@ -30,6 +31,11 @@ def name_nodes(graph: onnx.GraphProto) -> None:
             name += "_"
         taken.add(name)
         node.name = name
+
+
+def has_transposed_weight(node: onnx.NodeProto) -> bool:
+    """Tell whether a Gemm's weight is (outputs, inputs) instead of (inputs, outputs)."""
+    return any(each.name == "transB" and each.i for each in node.attribute)
 
 
 def flatten_biases(graph: onnx.GraphProto) -> None:
@@ -59,7 +65,7 @@ def _why_float(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) 
         return ""
     attributes = {each.name: each.i for each in node.attribute}
     if node.op_type == "Gemm":
-        columns = constants[node.input[1]].dims[0 if attributes.get("transB") else 1]
+        columns = constants[node.input[1]].dims[0 if has_transposed_weight(node) else 1]
         return "" if list(bias.dims) == [columns] else f"its bias has shape {tuple(bias.dims)}"
     if node.op_type == "ConvTranspose" and attributes.get("group", 1) > 1:
         return "it has groups and a bias"

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bmc import console
+from bmc.export.onnx_nodes import MATRIX_PRODUCTS, has_transposed_weight
 from bmc.quantization.equalization import divisors_of, is_worth_dividing
-
-_LINEAR = ("Gemm", "MatMul")
 
 
 def linear_inputs(graph: onnx.GraphProto, layers: Collection[str]) -> dict[str, str]:
@@ -33,7 +32,7 @@ def linear_inputs(graph: onnx.GraphProto, layers: Collection[str]) -> dict[str, 
         node.name: node.input[0]
         for node in graph.node
         if node.name in layers
-        and node.op_type in _LINEAR
+        and node.op_type in MATRIX_PRODUCTS
         and not any(each.name == "transA" and each.i for each in node.attribute)
     }
 
@@ -95,7 +94,7 @@ def _multiplied(
     divisors: NDArray[np.float32],
 ) -> str:
     """Return the name of a layer's weight with the inputs' channels multiplied."""
-    is_transposed = any(each.name == "transB" and each.i for each in node.attribute)
+    is_transposed = has_transposed_weight(node)
     name = f"{node.input[1]}_for_{tensor}{'_transposed' if is_transposed else ''}"
     if name not in constants:
         weight = numpy_helper.to_array(constants[node.input[1]])

@@ -23,6 +23,7 @@ from bmc.export.onnx_nodes import (
     activations_of,
     declare_floats,
     flatten_biases,
+    has_transposed_weight,
     layers_of,
     name_nodes,
     nodes_between,
@@ -242,8 +243,7 @@ def _copy_shared_weights(
 
 def _axis_of_scales(node: onnx.NodeProto) -> int:
     """Return the axis of a layer's weight along which its outputs lie."""
-    is_transposed = any(each.name == "transB" and each.i for each in node.attribute)
-    return 0 if node.op_type == "Conv" or is_transposed else 1
+    return 0 if node.op_type == "Conv" or has_transposed_weight(node) else 1
 
 
 def range_in(activation: ActivationRange, dialect: Dialect) -> QuantizationRange:

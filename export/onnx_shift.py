@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bmc.contracts import Dialect
 from bmc.export.onnx_calibration import ActivationRange
+from bmc.export.onnx_nodes import MATRIX_PRODUCTS, has_transposed_weight
 
-_LINEAR = ("Gemm", "MatMul")
 _MIDDLE = 128  # of the integers 0..255
 _BIAS = 2  # index of a Gemm's bias
 
@@ -54,7 +54,7 @@ def shifted_inputs(
     if dialect.activations == "uint8":
         return readers
     for node in graph.node:
-        if node.op_type in _LINEAR and node.name in layers and node.input[0] in ranges:
+        if node.op_type in MATRIX_PRODUCTS and node.name in layers and node.input[0] in ranges:
             fitted = ranges[node.input[0]].fitted
             is_taken = dialect.activations == "both" and not fitted.zero_point
             if fitted.unsigned and not is_taken:
@@ -124,6 +124,6 @@ def _sums_of_weights(
     """Return the sum of a quantized layer's weights for each of its outputs, float64 (outputs)."""
     dequantize = producers[node.input[1]]
     integers, scales = (numpy_helper.to_array(constants[name]) for name in dequantize.input[:2])
-    is_transposed = any(each.name == "transB" and each.i for each in node.attribute)
-    sums: NDArray[np.int64] = integers.sum(axis=1 if is_transposed else 0, dtype=np.int64)
+    inputs_axis = 1 if has_transposed_weight(node) else 0
+    sums: NDArray[np.int64] = integers.sum(axis=inputs_axis, dtype=np.int64)
     return np.asarray(sums * scales.astype(np.float64), np.float64)

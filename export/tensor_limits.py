@@ -46,8 +46,8 @@ def check_shapes(outputs: Mapping[str, OutputParity]) -> None:
     for name, parity in outputs.items():
         if parity.other_shapes:
             raise GateError(
-                f"output {name!r} has another shape in the bundle, for {parity.other_shapes} calls "
-                "of the samples"
+                f"output {name!r} has another shape in the bundle for {parity.other_shapes} of the "
+                "calls"
             )
 
 
@@ -97,7 +97,7 @@ def doubts(outputs: Mapping[str, OutputParity]) -> tuple[str, ...]:
 
 def _doubt(parity: OutputParity) -> str:
     if parity.other_shapes:
-        return f"has another shape in {parity.other_shapes} calls, whose values were not compared"
+        return f"has another shape in {parity.other_shapes} of the calls, which were not compared"
     if not parity.values and not parity.rows:
         return "is empty for every sample, so it was not compared"
     if parity.answers == 1 and parity.rows > 1 and parity.max_error > _UNCHANGED * parity.scale:

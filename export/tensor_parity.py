@@ -164,10 +164,8 @@ class _Sums:
             if wanted.ndim <= axis or wanted.shape[axis] != sums.size:
                 del self.entries[axis]
         if self.entries:
-            values, errors = wanted, actual - wanted if finite.all() else None
-            if errors is None:
-                values = np.where(finite, wanted, 0)
-                errors = np.where(finite, actual, 0) - values
+            values = np.where(finite, wanted, 0)
+            errors = np.where(finite, actual, 0) - values
             norms, squares = values * values, errors * errors
             for sums in self.entries.values():
                 sums.add(values, norms, squares, finite)

@@ -78,3 +78,27 @@ def cnn(path: Path, batch: int | str | None = "N", external: str = "", opset: in
 def images(count: int = 24) -> NDArray[np.float32]:
     """Return inputs of `cnn`."""
     return np.random.default_rng(1).normal(size=(count, 3, 16, 16)).astype(np.float32)
+
+
+def linear(path: Path, bias: np.ndarray) -> Path:
+    """Write a file of three linear layers without names, two of which read the same tensor."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Tanh", ["c"], ["t"]),
+        helper.make_node("Gemm", ["t", "w", "bias"], ["g"]),
+        helper.make_node("MatMul", ["t", "w"], ["m"]),
+        helper.make_node("Tanh", ["g"], ["y"]),
+        helper.make_node("Tanh", ["m"], ["z"]),
+    ]
+    weights = {
+        "w": random.normal(size=(4, 4)).astype(np.float32),
+        "b": np.ones(4, np.float32),
+        "bias": bias.astype(np.float32),
+    }
+    return save(path, nodes, {"x": ("N", 4)}, {"y": ("N", 4), "z": ("N", 4)}, weights)
+
+
+ROWS = {"x": np.random.default_rng(1).normal(size=(8, 4))}
+"""Inputs of `linear`."""

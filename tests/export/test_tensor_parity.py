@@ -196,10 +196,10 @@ def test_outputs_of_other_shapes_are_refused_or_said_to_be_uncompared() -> None:
         {"boxes": np.full((3, 4), 640.0), "scores": scores},
     )
     outputs = comparison.outputs()
-    with pytest.raises(GateError, match="output 'boxes' has another shape in the bundle, for 1"):
+    with pytest.raises(GateError, match="output 'boxes' has another shape in the bundle for 1 of"):
         check(outputs, "int8", 0.99)
     assert doubts(outputs) == (
-        "output 'boxes' has another shape in 1 calls, whose values were not compared",
+        "output 'boxes' has another shape in 1 of the calls, which were not compared",
     )
     figures = figures_of(outputs, 1)
     assert (figures["cosine"], figures["scales"]["boxes"]) == (1.0, 640.0)
