@@ -10,13 +10,15 @@ that stay in float, and the speed against fp32 in the same runtime; or the reaso
 Layers return to float by what they change in the outputs, or, `--ranked-by inputs`, by how badly
 the tensors that they read are rounded.
 
-Writes benchmarks/results/onnx_files/real.json. Exit code 1: a file fails without a reason, or an
-8-bit bundle that was kept agrees by less than 99 % or is slower than in fp32.
+Writes benchmarks/results/onnx_files/real.json after every file; files that a run leaves out keep
+the rows that they have there. Exit code 1: a file fails without a reason, or an 8-bit bundle that
+was kept agrees by less than 99 % or is slower than in fp32.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from _common import RUNS, Bar, finish
+from _common import HERE, RUNS, Bar, finish
 from _onnx_inputs import REAL, Arrays, RealFile
 
 import bmc as api
@@ -50,11 +52,29 @@ def main() -> int:
         patch.object(onnx_flow, "most_harmful_first", lambda source, groups, target: groups).start()
     os.environ.setdefault("BMC_HOME", str(RUNS / "onnx_real"))
     workspace.root().mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    for name in options.files or REAL:
+    result = "onnx_files/real" if options.ranked_by == "outputs" else "onnx_files/real-by-inputs"
+    names = options.files or list(REAL)
+    rows = [row for row in _before(result) if row["file"] not in names]
+    code = 0
+    for name in names:
         file, arrays = _file(name, REAL[name], options.samples)
         for target in options.targets.split(","):
             rows += _rows(name, file, arrays, target)
+        code = _finish(result, options.samples, rows)
+    return code
+
+
+def _before(result: str) -> list[Row]:
+    """Return the rows of an earlier run."""
+    path = HERE / "results" / f"{result}.json"
+    if not path.is_file():
+        return []
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def _finish(result: str, samples: int, rows: list[Row]) -> int:
+    """Judge the rows, and write them."""
     kept = [row for row in rows if row["precision"] == "int8" and "refused" not in row]
     agree = [row for row in kept if row["agreement"] >= _AGREEMENT]
     fast = [row for row in kept if row["over_fp32"] is None or row["over_fp32"]["high"] >= 1]
@@ -64,8 +84,7 @@ def main() -> int:
         Bar("8-bit bundles agree by 99 %", f"{len(agree)} of {len(kept)}", agree == kept),
         Bar("8-bit bundles are not slower", f"{len(fast)} of {len(kept)}", fast == kept),
     ]
-    name = "onnx_files/real" if options.ranked_by == "outputs" else "onnx_files/real-by-inputs"
-    return finish(name, bars, {"samples": options.samples, "rows": rows})
+    return finish(result, bars, {"samples": samples, "rows": rows})
 
 
 def _file(name: str, real: RealFile, count: int) -> tuple[Path, Arrays]:

@@ -13,6 +13,7 @@ from bmc.bundle import Bundle
 from bmc.contracts import Exporter
 from bmc.errors import ExportError
 from bmc.export import ExportOptions, Source, Written
+from bmc.export.openvino_faults import avoid_faults
 from bmc.inspect.executed import Executed
 from bmc.user_code import summary_of
 
@@ -20,7 +21,7 @@ _DEQUANTIZE = ("Convert", "Subtract", "Multiply")
 _RECURRENT = ("GRUSequence", "LSTMSequence", "RNNSequence", "GRUCell", "LSTMCell", "RNNCell")
 _MAX_REASON = 300
 _FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
-_LAYERS = ("Convolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell")
+_LAYERS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell")
 _PRECISIONS = {"i8": "int8", "u8": "uint8", "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
@@ -62,6 +63,7 @@ def optimize(graph: openvino.Model) -> None:
     for rewrite in (_shift_range, _add_axis):
         for quantizer in quantizers:
             rewrite(quantizer)
+    avoid_faults(graph)
     graph.validate_nodes_and_infer_types()
 
 

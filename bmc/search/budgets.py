@@ -114,6 +114,8 @@ class Measured:
             it is not.
         drop_low: lower end of the drop's 95 % interval, paired by rows; None where it is unknown.
         drop_high: upper end of it.
+        divergence: mean divergence of its outputs from the uncompressed model's, as its task
+            defines it (of classes, the KL divergence); None where it is unknown.
     """
 
     drop: float
@@ -122,6 +124,7 @@ class Measured:
     failure: str = ""
     drop_low: float | None = None
     drop_high: float | None = None
+    divergence: float | None = None
 
     def of(self, name: str) -> float:
         """Return the figure of an objective: "drop", "size" or "latency"."""

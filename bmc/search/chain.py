@@ -41,6 +41,7 @@ class Effort:
         scored: validation rows that score the steps.
         is_final: whether the result may be published: its last step is scored as one that trains.
         labeled: labeled rows that each training learns from, at most; None for all.
+        uncut_epochs: epochs more of a student that is not cut: one that is, is trained again after.
     """
 
     epochs: int
@@ -50,6 +51,13 @@ class Effort:
     scored: ScoredRows = ALL_ROWS
     is_final: bool = False
     labeled: int | None = None
+    uncut_epochs: int = 0
+
+    def epochs_of_student(self, candidate: Candidate) -> int | None:
+        """Return the epochs of a candidate's student; None for those of its recipe."""
+        if self.student_epochs is None:
+            return None
+        return self.student_epochs + (0 if candidate.structural else self.uncut_epochs)
 
     def epochs_after(self, candidate: Candidate) -> int:
         """Return the epochs after a candidate's last structural step.
@@ -98,7 +106,7 @@ def steps_of(candidate: Candidate, origin: Origin, effort: Effort, seed: int) ->
         settings: dict[str, Any] = {**part.settings, "seed": seed}
         if part.verb == "distill":
             settings |= {**origin.data, "student": part.name, "teacher": origin.model}
-            settings |= _of_student(origin, effort)
+            settings |= _of_student(candidate, origin, effort)
         else:
             settings |= {"method": part.name, **origin.location()}
             settings |= _training(candidate, part, origin, effort)
@@ -133,10 +141,11 @@ def with_export(steps: tuple[Step, ...], origin: Origin, target: str) -> tuple[S
     return (*steps, Step(f"{target}-{len(steps) + 1}", "export", inputs, settings))
 
 
-def _of_student(origin: Origin, effort: Effort) -> dict[str, Any]:
+def _of_student(candidate: Candidate, origin: Origin, effort: Effort) -> dict[str, Any]:
     settings: dict[str, Any] = {}
-    if effort.student_epochs is not None:
-        settings["epochs"] = effort.student_epochs
+    epochs = effort.epochs_of_student(candidate)
+    if epochs is not None:
+        settings["epochs"] = epochs
     return settings | _unlabeled(origin, effort.unlabeled)
 
 

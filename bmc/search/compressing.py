@@ -24,7 +24,7 @@ from bmc.search.halving import efforts_of, full_epochs
 from bmc.search.objective import Objective, scored_rows, validation_rows_of_trials
 from bmc.search.options import SearchOptions
 from bmc.search.outputs import Places
-from bmc.search.pace import learned_a_second, rows_a_second
+from bmc.search.pace import answer_ahead, learned_a_second, rows_a_second
 from bmc.search.probe import space_of, weight_bits_for
 from bmc.search.result import Found
 from bmc.search.space import Space
@@ -38,7 +38,7 @@ from bmc.workflows.transfer import default_rows
 
 _SHARE = 0.5  # of the time, for trials; the rest is for the finalists
 _FASTER = 4.0  # than the model, what is trained where no latency is limited; students are faster
-_RUNGS = 2  # counts up where candidates are trained otherwise: their scores cannot be compared
+_RUNGS = 3  # counts up where candidates are trained otherwise: their scores cannot be compared
 _TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
 _BASE, _RATE, _LEARNED = "base", "rows a second", "rows of all trials"
 
@@ -137,6 +137,8 @@ def compress(
         )
         is_begun = study.kept(_BASE) is not None
         trials = _trials(model, objective, space, study, budgets, options, origin)
+        unlabeled = max(max(rung.unlabeled, rung.unlabeled_tuning) for rung in trials.rungs)
+        answer_ahead(folder, model, whole, origin.transfer, unlabeled)
         if not is_begun:
             study.spend(time.monotonic() - started)
         return _checked(_search(model, trials, budgets, options, places, whole.test))
@@ -215,11 +217,15 @@ def _search(
     trained, latency = finalists.time_in_turn(trials, trained, timing.FINAL)
     base = Measured(0.0, base.bytes, latency)
     limits = budgets.limits(base)
-    front, sentence = finalists.front_of(trained, limits, budgets)
+    expectation = finalists.expectation_of(trials, trained)
+    front, sentence = finalists.front_of(trained, limits, budgets, expectation)
     with places.publishing(len(front)) as outputs:
         winners = publishing.publish(trials, front, limits, outputs, test)
         study.spend_on_finalists(time.monotonic() - started)
         shown_front = {winner.candidate for winner in winners}
+        if front[0].words not in shown_front:  # it could not be exported
+            kept = [finalist for finalist in front if finalist.words in shown_front]
+            _, sentence = finalists.front_of(kept, limits, budgets, expectation)
         drawn = picture.write(places.folder, study.complete(), base, limits, shown_front)
         found = Found(
             model=objective.model,

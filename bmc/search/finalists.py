@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from bmc.recipes.runners import Failure
 from bmc.search import timing
 from bmc.search.budgets import Budgets, Limits, Measured, shown
 from bmc.search.chain import Effort
+from bmc.search.effects import start_of
+from bmc.search.expected import Expectation, fitted
 from bmc.search.full_training import FullTraining, ShortTraining, Trained
 from bmc.search.halving import beats, is_affordable
 from bmc.search.objective import FAILURES
@@ -50,8 +53,9 @@ class Finalist:
 def choose(trials: Trials) -> list[FrozenTrial]:
     """Return the trials whose candidates may be trained in full, the most promising first.
 
-    Those nearest to the limits and the goal alternate with those of Optuna's front that lose least.
-    Those that are too large or too slow come after the others, since training does not change that.
+    Those nearest to the limits and the goal alternate with the best of other students, and with
+    those of Optuna's front that lose least: near copies of one candidate would fail together. Those
+    that are too large or too slow come after the others, since training does not change that.
 
     Args:
         trials: the trials.
@@ -59,10 +63,15 @@ def choose(trials: Trials) -> list[FrozenTrial]:
     measured = [trial for trial in trials.study.complete() if best_of(trial) != trials.base]
     ranked = ranking(measured, trials.limits, trials.goal)
     numbers = {trial.number for trial in ranked}
+    expectation = fitted([best_of(trial) for trial in ranked])
     front = [trial for trial in trials.study.front() if trial.number in numbers]
-    front.sort(key=lambda trial: (best_of(trial).drop, trial.number))
-    mixed = [trial for pair in zip(ranked, front, strict=False) for trial in pair] + ranked
-    distinct = {trial.number: trial for trial in mixed}
+    front.sort(key=lambda trial: (expectation.drop(best_of(trial)), trial.number))
+    ranked.sort(key=lambda trial: not is_affordable(best_of(trial), trials.limits))
+    starts: dict[str, FrozenTrial] = {}
+    for trial in ranked:
+        starts.setdefault(start_of(trials.candidate(trial)), trial)
+    rounds = zip_longest(ranked, list(starts.values())[1:], front)
+    distinct = {trial.number: trial for each in rounds for trial in each if trial is not None}
     return sorted(
         distinct.values(), key=lambda trial: not is_affordable(best_of(trial), trials.limits)
     )
@@ -73,7 +82,8 @@ def train(
 ) -> list[Finalist]:
     """Train candidates in full, and score them on validation rows.
 
-    Where the full training loses more than the short one did, the short one's model is taken. A
+    Where the full training loses more than the short one did, the short one's model is tried, and
+    taken if its outputs are nearer to the model's: the smaller of two drops would be the luckier. A
     candidate whose bundle differs too much from PyTorch makes room for the next.
 
     Args:
@@ -86,10 +96,13 @@ def train(
             slowest one did.
     """
     planned = {trial.number: _Planned.of(trials, trial, full) for trial in chosen}
+    made: set[int] = set()
     if trials.width > 1:  # in parallel; those that fail say so below
-        first = [planned[trial.number].effort for trial in chosen[:count]]
-        pairs = zip(chosen, first, strict=False)
-        trials.objective.make([trials.steps(trials.candidate(t), effort) for t, effort in pairs])
+        made = _in_time(planned, [trial.number for trial in chosen], count, full, end)
+        first = [trial for trial in chosen if trial.number in made]
+        trials.objective.make(
+            [trials.steps(trials.candidate(t), planned[t.number].effort) for t in first]
+        )
     finalists: list[Finalist] = []
     longest, answered = 0.0, 0
     margin = 0.0 if trials.objective.validation_rows is None else _ERROR
@@ -98,7 +111,8 @@ def train(
             break
         effort, begun = planned[trial.number].effort, time.monotonic()
         seconds = planned[trial.number].seconds(full, answered)
-        if finalists and begun + (seconds or longest) > end:
+        is_made = trial.number in made
+        if finalists and not is_made and begun + (seconds or longest) > end:
             continue
         candidate = trials.candidate(trial)
         console.note(f"finalist {len(finalists) + 1}: {candidate.shown()}")
@@ -116,7 +130,7 @@ def train(
             except FAILURES as error:
                 console.note(f"left out: {reason_of(error)}")
         if tried:
-            finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
+            finalists.append(min(tried, key=lambda finalist: _distance(finalist.measured)))
             answered = max(answered, effort.unlabeled, effort.unlabeled_tuning)
         longest = max(longest, time.monotonic() - begun)
     if len(finalists) < min(count, len(chosen)):
@@ -142,6 +156,11 @@ def _is_worth_another(
     return compared[0] != compared[1] and full.measured.drop > short.drop + margin
 
 
+def _distance(measured: Measured) -> float:
+    """Return how far a model's outputs are from the uncompressed model's; its drop if unknown."""
+    return measured.drop if measured.divergence is None else measured.divergence
+
+
 class _Planned(NamedTuple):
     """How a finalist is to be trained, by what its training at a rung took."""
 
@@ -152,7 +171,8 @@ class _Planned(NamedTuple):
     @classmethod
     def of(cls, trials: Trials, trial: FrozenTrial, full: FullTraining) -> _Planned:
         """Return how the candidate of a trial is to be trained."""
-        candidate, number = trials.candidate(trial), best_rung(trial)
+        candidate = trials.candidate(trial)
+        number = max(len(seconds_of(trial)) - 1, 0)  # the longest training tells most
         rungs = zip(trials.rungs, seconds_of(trial), strict=False)
         shorts = [_short(candidate, rung, seconds, full) for rung, seconds in rungs]
         short = shorts[number]
@@ -171,11 +191,25 @@ class _Planned(NamedTuple):
         return full.seconds_of(self.short, self.trained, self.effort, answered)
 
 
+def _in_time(
+    planned: Mapping[int, _Planned],
+    numbers: Sequence[int],
+    count: int,
+    full: FullTraining,
+    end: float,
+) -> set[int]:
+    """Return the first candidates that can be trained in parallel until the end; at least one."""
+    left = end - time.monotonic()
+    fitting = [number for number in numbers if planned[number].seconds(full, 0) <= left]
+    return set(fitting[:count] or numbers[:1])
+
+
 def _short(
     candidate: Candidate, rung: Effort, seconds: float | None, full: FullTraining
 ) -> ShortTraining | None:
     """Return what a candidate's training at a rung took; None where it had none, or is unknown."""
-    epochs = (rung.student_epochs or 0) * bool(candidate.student) + rung.epochs_after(candidate)
+    epochs = (rung.epochs_of_student(candidate) or 0) if candidate.student else 0
+    epochs += rung.epochs_after(candidate)
     epochs += max(1, rung.epochs) * candidate.has_qat
     if seconds is None or not epochs:
         return None
@@ -219,8 +253,22 @@ def time_in_turn(
     return timed, latencies[objective.baseline]
 
 
+def expectation_of(trials: Trials, finalists: Sequence[Finalist]) -> Expectation:
+    """Return what other rows would show of a drop, by all that was measured.
+
+    Args:
+        trials: the trials.
+        finalists: the finalists.
+    """
+    measured = [best_of(trial) for trial in trials.study.complete()]
+    return fitted([*measured, *(finalist.measured for finalist in finalists)])
+
+
 def front_of(
-    finalists: Sequence[Finalist], limits: Limits, budgets: Budgets
+    finalists: Sequence[Finalist],
+    limits: Limits,
+    budgets: Budgets,
+    expectation: Expectation = Expectation(),  # noqa: B008  frozen
 ) -> tuple[list[Finalist], str]:
     """Return the front within the limits, and one sentence that says what was found.
 
@@ -228,11 +276,12 @@ def front_of(
         finalists: the finalists; at least one.
         limits: the budgets, as numbers.
         budgets: the budgets.
+        expectation: what other rows would show of a drop.
 
     Returns:
         the finalists of the front: those whose drop is certainly within its limit, the best for the
-        goal first; then the others, the least drop first, since a small excess cannot be told from
-        none. The nearest alone where none is within the limits.
+        goal first; then the others, the least expected drop first, since a small excess cannot be
+        told from none. The nearest alone where none is within the limits.
     """
     within = [finalist for finalist in finalists if not limits.excess(finalist.measured)]
     if not within:
@@ -240,18 +289,33 @@ def front_of(
         name, sentence = limits.nearest(named)
         return [finalists[int(name)]], sentence
     objectives = budgets.objectives()
-    front = [
-        each
+    certain = [each for each in within if limits.is_certain(each.measured)]
+    expected = [
+        replace(each, measured=replace(each.measured, drop=expectation.drop(each.measured)))
         for each in within
-        if not any(beats(other.measured, each.measured, objectives) for other in within)
     ]
-
-    def rank(finalist: Finalist) -> tuple[bool, float]:
-        is_certain = limits.is_certain(finalist.measured)
-        return not is_certain, finalist.measured.of(budgets.minimize if is_certain else "drop")
-
-    front.sort(key=rank)
+    by_model = {each.model: each for each in within}
+    front = sorted(
+        _not_beaten(certain, certain, objectives),
+        key=lambda each: each.measured.of(budgets.minimize),
+    )
+    others = [each for each in expected if not limits.is_certain(each.measured)]
+    others = sorted(_not_beaten(others, expected, objectives), key=lambda each: each.measured.drop)
+    front += [by_model[each.model] for each in others]
     sentence = f"within {limits.shown()}: {front[0].words}, {shown(front[0].measured)}"
     if not limits.is_certain(front[0].measured):
         sentence += f"; the validation rows do not rule out a loss above {limits.drop:g} points"
+    elif limits.drop is not None and front[0].measured.drop_high is None:
+        sentence += "; a drop of this score has no interval"
     return front, sentence
+
+
+def _not_beaten(
+    some: Sequence[Finalist], others: Sequence[Finalist], objectives: Sequence[str]
+) -> list[Finalist]:
+    """Return the finalists that no other one beats in every objective."""
+    return [
+        each
+        for each in some
+        if not any(beats(other.measured, each.measured, objectives) for other in others)
+    ]

@@ -11,7 +11,8 @@ from bmc.search.chain import ALL_ROWS, Effort, ScoredRows
 
 _ROWS = (150_000, 100_000, 70_000, 50_000, 30_000, 20_000, 10_000)
 """Numbers of unlabeled rows, the most first; each with all labeled rows."""
-_SHARE = 0.8  # of the finalists' time without the teacher's, for one
+_SHARE = 0.8  # of the finalists' time without the teacher's
+_TRAINED = 2  # finalists for which that time is enough, where they learn from unlabeled rows
 _HALVINGS = 7  # of the epochs and of the labeled rows, where all of them would take too long
 
 
@@ -156,7 +157,8 @@ class FullTraining:
         """Return how often epochs are halved, the labeled and the unlabeled rows that fit.
 
         Unlabeled rows are left out first, then epochs, then labeled rows: new rows teach more than
-        the same ones again.
+        the same ones again. There are only as many unlabeled rows as leave time for another
+        finalist: the one that looked best in short trainings is often not the best one.
         """
         for_a_row = self._for_a_row(short)
         if not for_a_row * trained.epochs(self.epochs):
@@ -176,7 +178,8 @@ class FullTraining:
             epochs = trained.epochs(*trained.shorter(self.epochs, halvings))
             answering = self._answering(length[2] + self._new_labeled(short, length[1]))
             training = for_a_row * epochs * (length[1] + length[2])
-            if answering + training / _SHARE <= self.seconds:
+            finalists = _TRAINED if rows else 1
+            if answering + finalists * training / _SHARE <= self.seconds:
                 break
         return length
 

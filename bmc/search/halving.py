@@ -49,8 +49,9 @@ def efforts_of(
     for number, (epochs, unlabeled, share) in enumerate(zip(lengths, _ROWS, _SHARES, strict=True)):
         trained, rows, more = _within(int(share * most), epochs, labeled, unlabeled)
         effort = Effort(trained if number else 0, trained, more, more * is_fast, scored)
-        rungs.append(replace(effort, labeled=rows if rows < labeled else None))
-    if (rungs[1].epochs, rungs[1].labeled) == (rungs[2].epochs, rungs[2].labeled):
+        limited = rows if rows < labeled else None
+        rungs.append(replace(effort, labeled=limited, uncut_epochs=trained))
+    if rungs[1] == rungs[2]:
         del rungs[2]  # a short training has no room for a rung between
     return tuple(rungs)
 

@@ -6,9 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bmc import artifact, writing
 from bmc.contracts.tasks import task
-from bmc.data import Dataset, with_fewer_rows
+from bmc.data import Dataset, Examples, with_fewer_rows
 from bmc.errors import BmcError
 from bmc.model import Model
 from bmc.recipes.plan import Step
@@ -57,6 +60,7 @@ class Objective:
     runner: Runner
     _base: Scored | None = None
     _trial_score: float = 0.0
+    _trial_outputs: NDArray[np.float32] | None = None
     _latencies: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -71,13 +75,14 @@ class Objective:
             latency: its latency when the search began; None where it begins now.
         """
         scored = self._export(self.model, self.data, self.baseline, _COMPARED)
-        self._base, self._trial_score = scored, scored.score
+        self._base, self._trial_score, self._trial_outputs = scored, scored.score, scored.outputs
         if self.validation_rows is not None:
             validation, model = self._data_of_trials.validation, artifact.load(self.model)
             if task(model.task).thresholds:  # a candidate's are chosen by these rows, too
                 scoring.score_validation(model, validation)
             outputs = exporting.outputs_of(self.baseline, validation)
             self._trial_score = exporting.score_of(model, outputs, validation)
+            self._trial_outputs = outputs
         if latency is None:
             measured = timing.milliseconds([self.baseline], self.threads, timing.TRIAL)
             latency = measured[self.baseline]
@@ -118,7 +123,9 @@ class Objective:
                 self._latencies[structure] = ratio * self._latencies[_BASELINE]
         finally:
             writing.remove(bundle)
-        return _compared(self._trial_score, scored, self._latencies[structure])
+        reference = self._trial_outputs
+        validation, latency = self._data_of_trials.validation, self._latencies[structure]
+        return self._compared(scored, self._trial_score, reference, validation, latency)
 
     def measure_finalist(self, model: Path, bundle: Path) -> Measured:
         """Export a finalist; return what it loses by all validation rows, without its latency.
@@ -128,14 +135,8 @@ class Objective:
             bundle: folder to write its bundle to.
         """
         scored = self._export(model, self.data, bundle, _COMPARED_AT_END)
-        measured = _compared(self.score, scored, 0.0)
-        base = artifact.load(self.model)
-        if self._base is None or not exporting.is_paired(base):
-            return measured
-        lost = exporting.points_lost(base, scored.outputs, self._base.outputs, self.data.validation)
-        if abs(lost.value - measured.drop) > _ROUNDING:  # points of another score
-            return measured
-        return replace(measured, drop_low=lost.low, drop_high=lost.high)
+        reference = None if self._base is None else self._base.outputs
+        return self._compared(scored, self.score, reference, self.data.validation, 0.0)
 
     def keys(self, steps: Sequence[Step]) -> list[str]:
         """Return the keys of a candidate's steps."""
@@ -151,6 +152,37 @@ class Objective:
         """Remove the results of all steps but some; they take as much space as their models."""
         for key in set(self.store.keys()) - set(kept):
             self.store.remove(key)
+
+    def _compared(
+        self,
+        scored: Scored,
+        score: float,
+        reference: NDArray[np.float32] | None,
+        validation: Examples,
+        latency: float,
+    ) -> Measured:
+        """Return what a bundle loses and costs, in comparison with the uncompressed model's.
+
+        Args:
+            scored: the bundle's score and outputs.
+            score: score of the uncompressed model's bundle, by the same rows.
+            reference: its outputs.
+            validation: the rows.
+            latency: the bundle's, in milliseconds.
+        """
+        drop = round(100 * (score - scored.score), 6)
+        measured = Measured(drop, scored.bytes, latency, scored.failure)
+        if reference is None:
+            return measured
+        base = artifact.load(self.model)
+        divergence = exporting.divergence(base, scored.outputs, reference)
+        measured = replace(measured, divergence=divergence)
+        if not exporting.is_paired(base):
+            return measured
+        lost = exporting.points_lost(base, scored.outputs, reference, validation)
+        if abs(lost.value - drop) > _ROUNDING:  # points of another score
+            return measured
+        return replace(measured, drop_low=lost.low, drop_high=lost.high)
 
     @property
     def _data_of_trials(self) -> Dataset:
@@ -178,8 +210,3 @@ def scored_rows(model: Model, data: Dataset, is_final: bool) -> ScoredRows:
         return ScoredRows(rows, rows)
     is_few = len(data.validation) <= SCORED_UNTRAINED
     return ScoredRows(validation_rows_of_trials(data), None if is_few else SCORED_UNTRAINED)
-
-
-def _compared(score: float, scored: Scored, latency: float) -> Measured:
-    """Return what a bundle loses and costs, in comparison with the uncompressed model's score."""
-    return Measured(round(100 * (score - scored.score), 6), scored.bytes, latency, scored.failure)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+from bmc import console, workspace
+from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.device import device_of
 from bmc.training.ensemble import answers_are_kept
 from bmc.training.loop import outputs_of
+from bmc.training.teacher_logits import cached_logits
+from bmc.training.work import joined
+from bmc.workflows.lineage import weights_sha256
 
 _TIMED = 128  # rows that are answered to find out how fast the model answers
 _STEP = 6.0
@@ -33,6 +39,29 @@ def rows_a_second(model: Model, data: Dataset) -> float:
         seconds.append(time.perf_counter() - started)
     model.module.cpu()
     return len(few) / min(seconds)
+
+
+def answer_ahead(folder: Path, model: Model, data: Dataset, transfer: str, rows: int) -> None:
+    """Let the model answer the unlabeled rows of all trials.
+
+    The first candidate that learns from them would be charged for it otherwise, and be expected to
+    take many times as long as it does.
+
+    Args:
+        folder: the model directory.
+        model: the model.
+        data: its data, with the test split, whose rows are not among the unlabeled ones.
+        transfer: the unlabeled rows, as --transfer names them; "none" for none.
+        rows: number of unlabeled rows, at most.
+    """
+    augment = (model.origin.get("settings") or {}).get("augment", ())
+    unlabeled = datasets.transfer_rows(transfer, rows, data).rows
+    if not len(unlabeled) or not answers_are_kept(data.kind, augment):
+        return
+    console.note(f"the model answers {len(unlabeled):,} unlabeled rows, for all trials")
+    every = joined(data.train.rows, unlabeled)
+    cached_logits(model, weights_sha256(folder), every, workspace.cache(), "auto")
+    model.module.cpu()
 
 
 def learned_a_second(model: Model, data: Dataset, answered: float, faster: float) -> float:

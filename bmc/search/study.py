@@ -96,6 +96,15 @@ class Study:
         again = [given for given in lost if lost.count(given) < _MOST_KILLS]
         return [{} if given in again else given for given in map(fixed_of, trials)]
 
+    def count(self) -> int:
+        """Return the number of trials, finished or not; one whose process was killed counts once.
+
+        What is proposed next depends on it, so a search that was killed continues as another would.
+        """
+        with self._errors():
+            trials = self._study.get_trials(deepcopy=False)
+        return sum(not _is_queued_again(trial) for trial in trials)
+
     def impossible(self) -> list[FrozenTrial]:
         """Return the trials of candidates that cannot be made."""
         failed = (trial for trial in self.trials() if REASON in trial.user_attrs)
@@ -290,6 +299,12 @@ def hold_file(storage: str) -> None:
                 f"{storage} is used by another bmc compress: wait for it, name another file with "
                 "--storage, or share the trials through PostgreSQL"
             ) from error
+
+
+def _is_queued_again(trial: FrozenTrial) -> bool:
+    """Tell whether a trial's process was killed, so that another trial has its candidate."""
+    killed = int(trial.user_attrs.get(_KILLED, 0)) + 1
+    return bool(trial.state == TrialState.FAIL and killed < _MOST_KILLS)
 
 
 def fixed_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from optuna.trial import FrozenTrial, Trial
 
@@ -15,6 +15,7 @@ from bmc.recipes.runners import Failure
 from bmc.search.budgets import Limits, Measured, shown
 from bmc.search.chain import Effort, Origin, steps_of
 from bmc.search.effects import Tried
+from bmc.search.expected import fitted
 from bmc.search.halving import is_promoted
 from bmc.search.making import Made
 from bmc.search.objective import FAILURES, Objective
@@ -94,7 +95,7 @@ class Trials:
             queued = self.study.queued()
             failed = [self.candidate(trial) for trial in self.study.impossible()]
             proposer = Proposer(self.space, self.base, self.limits, self.goal)
-            params = proposer.next_params(self._tried(), failed, queued, len(queued))
+            params = proposer.next_params(self._tried(), failed, queued, self.study.count())
             if params is not None:
                 self.study.queue(params)
         return self.study.ask()
@@ -173,7 +174,7 @@ class Trials:
             console.note(f"trial {mine.trial.number}: {mine.words}: {mine.failure}")
             self.study.fail(mine.trial, mine.failure, mine.is_transient)
             return
-        best = min(mine.rungs, key=lambda measured: measured.drop)
+        best = mine.rungs[_best_of_rungs(mine.rungs)]
         reached = _trained(mine.rungs)
         then = f"; then {mine.failure}" if mine.failure else ""
         console.note(f"trial {mine.trial.number}: {mine.words}: {shown(best)} ({reached}){then}")
@@ -253,18 +254,30 @@ def seconds_of(trial: FrozenTrial) -> list[float | None]:
 
 
 def best_rung(trial: FrozenTrial) -> int:
-    """Return the rung at which a trial lost least."""
-    rungs = rungs_of(trial)
-    return min(range(len(rungs)), key=lambda number: rungs[number].drop)
+    """Return the rung at which a trial was nearest to the model."""
+    return _best_of_rungs(rungs_of(trial))
 
 
 def best_of(trial: FrozenTrial) -> Measured:
-    """Return what was measured of a trial at the rung at which it lost least."""
+    """Return what was measured of a trial at the rung at which it was nearest to the model."""
     return rungs_of(trial)[best_rung(trial)]
+
+
+def _best_of_rungs(rungs: Sequence[Measured]) -> int:
+    """Return the rung of least divergence; of least drop where divergences are not known.
+
+    The least of several drops would be the luckiest.
+    """
+    distances = [rung.divergence for rung in rungs if rung.divergence is not None]
+    if len(distances) < len(rungs):
+        distances = [rung.drop for rung in rungs]
+    return distances.index(min(distances))
 
 
 def ranking(trials: Sequence[FrozenTrial], limits: Limits, goal: str) -> list[FrozenTrial]:
     """Return trials of different candidates: those nearest to the limits, then to the goal, first.
+
+    What counts of a drop is what other rows would show of it; see `bmc.search.expected`.
 
     Args:
         trials: trials that were measured.
@@ -273,6 +286,9 @@ def ranking(trials: Sequence[FrozenTrial], limits: Limits, goal: str) -> list[Fr
     """
     distinct = {str(trial.user_attrs.get(SHOWN)): trial for trial in reversed(trials)}
     measured = {trial.number: best_of(trial) for trial in distinct.values()}
+    expectation = fitted(list(measured.values()))
+    for number, each in measured.items():
+        measured[number] = replace(each, drop=expectation.drop(each))
     return sorted(
         distinct.values(),
         key=lambda trial: (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +13,10 @@ pytest.importorskip("optuna")
 
 from bmc.choices import Between
 from bmc.recipes.plan import Step
+from bmc.search import finalists as finalists_of
 from bmc.search.budgets import Budgets, Limits, Measured
 from bmc.search.chain import Effort
+from bmc.search.expected import Expectation
 from bmc.search.finalists import Finalist, choose, front_of, train
 from bmc.search.full_training import FullTraining
 from bmc.search.objective import Objective
@@ -30,7 +32,9 @@ def test_candidates_that_training_can_bring_within_the_limits_come_first(
     trials = trials_of(digits_model, tmp_path, "unstructured")
     trials = replace(trials, limits=Limits(1.0, None, 1.0))
     for drop, milliseconds in ((0.0, 1.5), (9.0, 0.9), (20.0, 0.8)):
+        trials.study.queue({"first": "none", "quantize": "none"})
         trial = trials.study.ask()
+        trials.space.draw(trial)
         measured = Measured(drop, 1000, milliseconds)
         trials.study.note(trial, SHOWN, f"lost {drop}")
         trials.study.note(trial, RUNGS, [asdict(measured)])
@@ -38,9 +42,9 @@ def test_candidates_that_training_can_bring_within_the_limits_come_first(
     assert [best_of(trial).drop for trial in choose(trials)] == [9.0, 20.0, 0.0]
 
 
-@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize(("width", "end"), [(1, 2_300), (2, 1_400)])
 def test_finalists_learn_from_the_rows_that_fit_and_what_takes_too_long_makes_room(
-    width: int, digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    width: int, end: float, digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trials = trials_of(digits_model, tmp_path, "unstructured", width)
     trials = replace(
@@ -61,19 +65,23 @@ def test_finalists_learn_from_the_rows_that_fit_and_what_takes_too_long_makes_ro
         trials.study.tell(trial, [9.0, 1.0], {})
     made: dict[float, int] = {}
 
+    clock = [0.0]
+
     def make(self: Objective, candidates: Sequence[Sequence[Step]]) -> list[Path]:
+        if any(step.settings["ratio"] not in made for (step,) in candidates):
+            clock[0] += 840 if made else 1_340  # the answers are shared
         for (step,) in candidates:
             made[step.settings["ratio"]] = step.settings.get("transfer_size", 0)
         return [digits_model for _ in candidates]
 
+    monkeypatch.setattr(finalists_of, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(Objective, "make", make)
     monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(9.0, 1000, 0.0))
-    full = FullTraining(epochs=4, labeled=6_000, seconds=1_600, rows_a_second=100)
-    chosen = trials.study.complete()
-    finalists = train(trials, chosen, 3, full, time.monotonic() + 900)  # the answers are shared
-    assert len(finalists) == 2, "4 epochs of 6,000 seconds each are left out"
+    full = FullTraining(epochs=4, labeled=6_000, seconds=2_600, rows_a_second=100)
+    finalists = train(trials, trials.study.complete(), 3, full, end)
+    assert len(finalists) == 2, "what was trained in parallel is kept, although the time is over"
     assert made[0.3] == made[0.7] == 50_000
-    assert (0.5 in made) is (width == 2), "several are trained in parallel, whatever they take"
+    assert 0.5 not in made, "4 epochs of 6,000 seconds each are left out"
 
 
 def test_a_loss_that_is_certainly_within_its_limit_comes_before_a_faster_model() -> None:
@@ -95,6 +103,59 @@ def test_a_loss_that_may_be_above_its_limit_is_said_and_the_least_one_comes_firs
     front, sentence = front_of([fast, slow], limits, budgets)
     assert [each.words for each in front] == ["slow", "fast"]
     assert sentence.endswith("; the validation rows do not rule out a loss above 1 points")
+
+
+def test_a_certain_model_stays_where_an_uncertain_one_is_better_in_everything() -> None:
+    budgets = Budgets(max_drop=1, max_latency="2ms")
+    limits = budgets.limits(Measured(0.0, 1000, 10.0))
+    certain = finalist("certain", Measured(0.1, 1000, 1.5, drop_low=-0.2, drop_high=0.4))
+    lucky = finalist("lucky", Measured(0.0, 900, 1.0, drop_low=-1.9, drop_high=2.0))
+    front, sentence = front_of([lucky, certain], limits, budgets)
+    assert [each.words for each in front] == ["certain", "lucky"]
+    assert "rule out" not in sentence
+
+
+def test_of_uncertain_models_the_one_nearest_to_the_model_comes_first() -> None:
+    budgets = Budgets(max_drop=1, max_latency="2ms")
+    limits = budgets.limits(Measured(0.0, 1000, 10.0))
+    lucky = finalist("lucky", Measured(0.2, 1000, 1.0, "", -2.0, 2.4, divergence=0.3))
+    near = finalist("near", Measured(0.7, 1000, 1.5, "", -0.8, 2.2, divergence=0.05))
+    front, _ = front_of([lucky, near], limits, budgets, Expectation(slope=12, spread=0.2))
+    assert [each.words for each in front] == ["near", "lucky"]
+
+
+def test_a_drop_without_an_interval_is_said() -> None:
+    budgets = Budgets(max_drop=1)
+    limits = budgets.limits(Measured(0.0, 1000, 10.0))
+    _, sentence = front_of([finalist("x", Measured(0.0, 1000, 1.0))], limits, budgets)
+    assert sentence.endswith("; a drop of this score has no interval")
+
+
+@pytest.mark.parametrize(("divergences", "taken"), [((0.1, 0.3), "full"), ((0.3, 0.1), "short")])
+def test_a_short_training_that_loses_less_is_taken_only_if_it_is_nearer_to_the_model(
+    divergences: tuple[float, float],
+    taken: str,
+    digits_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trials = trials_of(digits_model, tmp_path, "unstructured")
+    trials = replace(trials, rungs=(Effort(0, 1, 0), Effort(1, 1, 0)))
+    fixed = {"first": "prune/unstructured", "second": "none", "quantize": "none"}
+    trials.study.queue({**fixed, "prune/unstructured.ratio": 0.5})
+    trial = trials.study.ask()
+    trials.study.note(trial, SHOWN, trials.space.draw(trial).shown())
+    trials.study.note(trial, RUNGS, [asdict(Measured(each, 1000, 1.0)) for each in (30.0, 0.5)])
+    trials.study.tell(trial, [0.5, 1.0], {})
+    measured = [
+        Measured(drop, 1000, 0.0, divergence=divergence)
+        for drop, divergence in zip((1.2, 0.5), divergences, strict=True)
+    ]
+    monkeypatch.setattr(Objective, "make", lambda self, of: [digits_model for _ in of])
+    monkeypatch.setattr(Objective, "measure_finalist", lambda *_: measured.pop(0))
+    full = FullTraining(epochs=4, labeled=1_000, seconds=1e6)
+    (finalist,) = train(trials, trials.study.complete(), 1, full, 1e12)
+    assert finalist.measured.drop == {"full": 1.2, "short": 0.5}[taken]
 
 
 def finalist(words: str, measured: Measured) -> Finalist:

@@ -20,10 +20,9 @@ def within(seconds: float) -> FullTraining:
 
 def test_the_teachers_answers_and_the_training_with_a_margin_must_fit_into_the_time() -> None:
     training = 4 * 160  # seconds: four epochs of 16,000 rows; the answers take 100
-    assert within(101 + training / 0.8).effort(PRUNED, CUT) == Effort(
-        4, None, 0, 10_000, is_final=True
-    )
-    assert within(99 + training / 0.8).effort(PRUNED, CUT) == Effort(4, None, 0, 0, is_final=True)
+    twice = 2 * training / 0.8  # for another finalist, too
+    assert within(101 + twice).effort(PRUNED, CUT) == Effort(4, None, 0, 10_000, is_final=True)
+    assert within(99 + twice).effort(PRUNED, CUT) == Effort(4, None, 0, 0, is_final=True)
     assert within(1e6).effort(PRUNED, CUT) == Effort(4, None, 0, 150_000, is_final=True)
     effort = Effort(4, None, 0, 10_000)
     assert FULL.seconds_of(PRUNED, CUT, effort, 0) == pytest.approx(100 + training)
@@ -42,7 +41,7 @@ def test_a_student_learns_for_the_epochs_of_its_recipe() -> None:
     tiny = ShortTraining(seconds=6, epochs=1, rows=6_000)
     training = 3 * 36  # of 36,000 rows
     effort = Effort(4, None, 30_000, is_final=True)
-    assert within(301 + training / 0.8).effort(tiny, TINY) == effort
+    assert within(301 + 2 * training / 0.8).effort(tiny, TINY) == effort
     assert FULL.seconds_of(tiny, TINY, effort, 0) == pytest.approx(300 + training)
 
 
@@ -81,7 +80,7 @@ def test_where_all_takes_too_long_a_finalist_has_fewer_epochs_then_fewer_labeled
 
 
 def test_where_no_trial_trained_it_the_models_speed_tells_how_long_a_finalist_takes() -> None:
-    known = replace(within(1_000), learned_a_second=100)
+    known = replace(within(1_800), learned_a_second=100)
     assert known.effort(None, CUT) == Effort(4, None, 0, 10_000, is_final=True)
     slow = replace(known, learned_a_second=1)
     effort = slow.effort(None, CUT)

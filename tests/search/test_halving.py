@@ -9,6 +9,7 @@ from bmc import artifact
 from bmc.search.budgets import Limits, Measured
 from bmc.search.chain import ALL_ROWS, ScoredRows
 from bmc.search.halving import beats, efforts_of, full_epochs, is_affordable, is_promoted
+from bmc.search.space import Candidate, Chosen
 
 LIMITS = Limits(1.0, None, 1.0)
 BOTH = ("drop", "latency")
@@ -56,9 +57,24 @@ def test_lengths_are_shares_of_the_models_own_training(digits_model: Path) -> No
     assert [rung.unlabeled for rung in rungs] == [0, 10_000, 30_000]
     assert full_epochs(model) == 16
     short = replace(model, origin={"settings": {"epochs": 1}})
-    assert [rung.epochs for rung in efforts_of(short, 1_000, 1e9, ALL_ROWS)] == [0, 1]
+    of_short = efforts_of(short, 1_000, 1e9, ALL_ROWS)
+    assert [rung.epochs for rung in of_short] == [0, 1, 1]
+    assert [rung.unlabeled for rung in of_short] == [0, 10_000, 30_000], "a rung of its own"
+    assert len(efforts_of(short, 1_000, 1, ALL_ROWS)) == 2, "two equal rungs are one"
     few = efforts_of(model, 1_000, 1e9, ScoredRows(1_000, 256))
     assert {rung.scored for rung in few} == {ScoredRows(1_000, 256)}
+
+
+def test_a_student_that_is_cut_is_trained_for_as_many_epochs_in_all_as_one_that_is_not(
+    digits_model: Path,
+) -> None:
+    tiny, cut = Chosen("distill", "tiny", {}), Chosen("prune", "structured", {"ratio": 0.5})
+    for rung in efforts_of(artifact.load(digits_model), 1_000, 1e9, ALL_ROWS):
+        epochs = [
+            (rung.epochs_of_student(candidate) or 0) + rung.epochs_after(candidate)
+            for candidate in (Candidate(tiny, (), None), Candidate(tiny, (cut,), None))
+        ]
+        assert epochs[0] == epochs[1]
 
 
 def test_a_training_that_takes_too_long_has_fewer_unlabeled_rows_then_epochs_then_labeled_rows(

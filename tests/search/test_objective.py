@@ -17,6 +17,7 @@ from bmc.data import Dataset, Examples
 from bmc.errors import UsageError
 from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
+from bmc.search import exporting
 from bmc.search import objective as objectives
 from bmc.search.budgets import shown
 from bmc.search.chain import Effort, Origin, ScoredRows, steps_of
@@ -107,11 +108,26 @@ def test_a_trial_is_scored_by_some_validation_rows_and_a_finalist_by_all_with_it
     assert trial.drop == pytest.approx(100 * some)
     assert finalist.drop == pytest.approx(100 * whole)
     assert trial.drop != finalist.drop
-    assert trial.drop_low is None
-    assert finalist.drop_low is not None
-    assert finalist.drop_high is not None
-    assert finalist.drop_low < finalist.drop < finalist.drop_high
+    for each in (trial, finalist):
+        assert each.drop_low is not None
+        assert each.drop_high is not None
+        assert each.drop_low < each.drop < each.drop_high
+        assert each.divergence is not None
+        assert each.divergence > 0
     assert "points [" in shown(finalist)
+
+
+def test_a_model_that_changes_no_label_of_few_rows_may_change_some_of_others(
+    digits_model: Path,
+) -> None:
+    model, validation = artifact.load(digits_model), datasets.load("digits").validation.spaced(50)
+    logits = np.eye(10, dtype=np.float32)[np.array(validation.labels)]
+    same = exporting.points_lost(model, logits, logits, validation)
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+    other = exporting.points_lost(model, 2 * logits, logits, validation)
+    assert (other.low, other.value) == (0, 0)
+    none_changes = (1 - other.high / 100) ** len(validation)
+    assert none_changes == pytest.approx(0.025, abs=0.004)
 
 
 def test_a_step_that_trains_nothing_is_scored_by_fewer_rows_unless_it_chooses_thresholds(

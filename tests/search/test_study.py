@@ -114,6 +114,7 @@ def test_a_trial_that_a_killed_process_left_is_run_again(tmp_path: Path) -> None
     again = opened(tmp_path)
     assert len(again.trials()) == 1
     assert not again.complete()
+    assert again.count() == len(PARTS), "a killed trial counts once: the next one is the same"
     words = [SPACE.draw(again.ask()).shown() for _ in range(len(PARTS))]
     assert left in words
 
@@ -130,6 +131,7 @@ def test_a_candidate_in_which_the_process_is_killed_again_and_again_is_given_up(
     assert len(set(words)) == 1
     assert len(study.trials()) == 3
     assert not study.waiting()
+    assert study.count() == 1
 
 
 def test_what_was_queued_is_known_after_it_ended(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""Write graphs so that OpenVINO computes them right where its own lowering to int8 is wrong.
+
+Seen with OpenVINO 2026.4.1 on x86; `tests/export/test_openvino_faults.py` has the cases.
+docs/decisions/0064-what-openvino-computes-wrong-in-8-bits.md has the figures.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from openvino import opset13
+
+_CONVOLUTIONS = ("Convolution", "GroupConvolution")
+_TRANSPOSED = ("ConvolutionBackpropData", "GroupConvolutionBackpropData")
+_DEQUANTIZE = ("Convert", "Subtract", "Multiply")
+_FORMS = ("Reshape", "Unsqueeze", "Convert")  # of a constant
+_HARDLY_ZERO = 1e-30  # changes no sum, and is no zero, which OpenVINO would remove
+
+
+def avoid_faults(graph: Any) -> None:
+    """Rewrite what OpenVINO would compute wrong in a quantized graph, in place.
+
+    - A quantizer behind a Concat whose scale is a multiplication of its own rounds to whole numbers
+      instead of its steps: quantizers get their scales inside.
+    - A convolution without a bias whose output is quantized for one reader, and read in float by
+      another, gives the former nothing but zeros: it gets a bias of 1e-30.
+    - A transposed convolution with a bias whose output is quantized adds the bias in another scale:
+      it reads its input in float, and is computed so.
+
+    Args:
+        graph: an `openvino.Model` with FakeQuantize operators.
+    """
+    for operator in graph.get_ordered_ops():
+        if operator.get_type_name() == "FakeQuantize":
+            _fold_scale(operator)
+    for operator in graph.get_ordered_ops():
+        kind = operator.get_type_name()
+        if kind not in (*_CONVOLUTIONS, *_TRANSPOSED):
+            continue
+        quantizer = _quantizer_of(operator)
+        if quantizer is None:
+            continue
+        has_bias = _has_bias(operator)
+        if kind in _CONVOLUTIONS and not has_bias:
+            _add_bias(operator)
+        elif kind in _TRANSPOSED and has_bias:
+            operator.input(0).replace_source_output(quantizer.input_value(0))
+
+
+def _fold_scale(quantizer: Any) -> None:
+    """Let a quantizer return floats: its integers, less their zero point, times their scale."""
+    low, high = (quantizer.input_value(index).get_node().data for index in (3, 4))
+    last, readers = quantizer, list(quantizer.output(0).get_target_inputs())
+    while len(readers) == 1 and readers[0].get_index() == 0:
+        node = readers[0].get_node()
+        kind = node.get_type_name()
+        if kind not in _DEQUANTIZE:
+            break
+        if kind != "Convert":
+            constant = _constant_of(node.input_value(1).get_node())
+            if constant is None:
+                break
+            change = np.subtract if kind == "Subtract" else np.multiply
+            low, high = (change(bound, constant).astype(np.float32) for bound in (low, high))
+        last, readers = node, list(node.output(0).get_target_inputs())
+    if last is quantizer or last.get_element_type() != quantizer.get_element_type():
+        return
+    bounds = [quantizer.input_value(index) for index in (1, 2)]
+    bounds += [opset13.constant(bound).output(0) for bound in (low, high)]
+    levels = quantizer.get_attributes()["levels"]
+    folded = opset13.fake_quantize(quantizer.input_value(0), *bounds, levels)
+    for reader in readers:
+        reader.replace_source_output(folded.output(0))
+    folded.set_friendly_name(quantizer.get_friendly_name())
+
+
+def _constant_of(operator: Any) -> Any:
+    """Return the values of a constant in any of its forms, as floats; None for another operator."""
+    shape = None
+    while operator.get_type_name() in _FORMS:
+        if operator.get_type_name() != "Convert" and shape is None:
+            shape = operator.output(0).get_shape()
+        operator = operator.input_value(0).get_node()
+    if operator.get_type_name() != "Constant":
+        return None
+    values = np.asarray(operator.data, np.float32)
+    return values if shape is None else values.reshape(list(shape))
+
+
+def _quantizer_of(operator: Any) -> Any:
+    """Return the quantizer of an operator's input; None where it reads floats."""
+    node = operator.input_value(0).get_node()
+    while node.get_type_name() in _DEQUANTIZE:
+        node = node.input_value(0).get_node()
+    return node if node.get_type_name() == "FakeQuantize" else None
+
+
+def _has_bias(operator: Any) -> bool:
+    """Tell whether constants other than 0 are added to an operator's output, scaled or not."""
+    readers = list(operator.output(0).get_target_inputs())
+    if len(readers) != 1:
+        return False
+    reader = readers[0].get_node()
+    kind = reader.get_type_name()
+    if kind not in ("Add", "Subtract", "Multiply"):
+        return False
+    other = _constant_of(reader.input_value(1 - readers[0].get_index()).get_node())
+    if other is None:
+        return False
+    return _has_bias(reader) if kind == "Multiply" else bool(np.any(other))
+
+
+def _add_bias(operator: Any) -> None:
+    output = operator.output(0)
+    shape = output.get_partial_shape()
+    sizes = [1, shape[1].get_length()] + [1] * (shape.rank.get_length() - 2)
+    readers = list(output.get_target_inputs())
+    bias = opset13.constant(np.full(sizes, _HARDLY_ZERO, np.float32))
+    added = opset13.add(output, bias)
+    for reader in readers:
+        reader.replace_source_output(added.output(0))
+    added.output(0).get_tensor().set_names(output.get_names())  # an output of the graph has one
+    output.get_tensor().set_names(set())
