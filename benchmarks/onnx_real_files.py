@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ from bmc.export import onnx_flow
 SAMPLES = 64
 TARGETS = ("onnx", "openvino", "tensorrt")
 _AGREEMENT = 0.99
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/]+/)+")  # of this machine, in messages
 Row = dict[str, Any]
 
 
@@ -118,10 +120,11 @@ def _row(name: str, target: str, precision: str, output: Path, make: Callable[[]
         make()
     except api.BmcError as error:
         print(f"{name} {target} {precision}: {error}", flush=True)
-        return {**row, "refused": str(error)}
+        return {**row, "refused": _FOLDERS.sub("", str(error))}
     except Exception as error:  # noqa: BLE001  faults of bmc are what the benchmark looks for
         print(f"{name} {target} {precision}: {type(error).__name__}: {error}", flush=True)
-        return {**row, "refused": f"{type(error).__name__}: {error}", "is_fault": True}
+        reason = _FOLDERS.sub("", f"{type(error).__name__}: {error}")
+        return {**row, "refused": reason, "is_fault": True}
     bundle = read(output)
     parity, build = bundle.manifest.parity, bundle.manifest.build
     agreement = parity["cosine"] if parity["agreement"] is None else parity["agreement"]

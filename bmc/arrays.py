@@ -19,7 +19,8 @@ from bmc.errors import ArtifactError
 MAX_BYTES = 512 << 20
 """Largest number of bytes of all arrays of a file together, unpacked; logits of 100,000 rows and
 1,000 classes take 400 MB."""
-_MAX_ARRAYS = 64
+MAX_ARRAYS = 64
+"""Largest number of arrays of a file."""
 _MAX_DIRECTORY_BYTES = 64 << 10
 _MAX_HEADER_BYTES = 4 << 10
 _MAX_AXES = 8
@@ -75,8 +76,8 @@ def _check_directory(data: bytes) -> None:
     if magic != b"PK\x05\x06" or comment or disk or directory_disk or entries_here != entries:
         raise ValueError("it is not a zip file, has a comment, or is split into parts")
     is_at_end = offset + size + _END.size == len(data)
-    if entries > _MAX_ARRAYS or size > _MAX_DIRECTORY_BYTES or not is_at_end:
-        raise ValueError(f"it holds more than {_MAX_ARRAYS} arrays, or is not a plain zip file")
+    if entries > MAX_ARRAYS or size > _MAX_DIRECTORY_BYTES or not is_at_end:
+        raise ValueError(f"it holds more than {MAX_ARRAYS} arrays, or is not a plain zip file")
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.arrays import MAX_ARRAYS
 from bmc.errors import ArtifactError
 from bmc.files import write_json
 from bmc.inputs import Row, TensorInfo
@@ -54,7 +55,9 @@ def portable(row: Row, kind: str = "image", samples: int | None = None) -> Row:
     if kind == "audio":
         is_file = isinstance(row, str | Path | bytes)
         clip = importlib.import_module("bmc.inputs.audio").read_clip(row) if is_file else row
-        return np.asarray(clip)[:samples]
+        stored = np.asarray(clip)[:samples]
+        is_float = stored.dtype.kind == "f"  # of any width; programs on devices read two
+        return np.asarray(stored, np.float32 if is_float else None, order="C")
     if isinstance(row, str):
         return (row,)
     if isinstance(row, Path | bytes):
@@ -66,8 +69,19 @@ def portable(row: Row, kind: str = "image", samples: int | None = None) -> Row:
     if isinstance(row, tuple | list) and all(isinstance(text, str) for text in row):
         return tuple(row)
     if isinstance(row, tuple):
-        return tuple(np.asarray(array) for array in row)
-    return np.asarray(row)
+        return tuple(np.asarray(array, order="C") for array in row)
+    return np.asarray(row, order="C")
+
+
+def most_rows(inputs: int, outputs: int, arrays: int) -> int:
+    """Return how many raw rows fit into golden.npz.
+
+    Args:
+        inputs: number of input tensors.
+        outputs: number of outputs.
+        arrays: arrays of a raw row.
+    """
+    return (MAX_ARRAYS - inputs - outputs) // max(arrays, 1)
 
 
 def write_golden(

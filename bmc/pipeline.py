@@ -112,17 +112,18 @@ class Pipeline:
             UsageError: the pipeline is closed.
         """
         _check_errors(errors)
+        bundle = self.bundle  # its encoder is kept until this call ends, whoever closes meanwhile
         if self.kind == "features":
             row = _without_frame(row)
         if isinstance(row, Iterator):
             return self._predict_stream(row, errors == "raise")
         if isinstance(row, list):
             results = list(self._predict_stream(iter(row), errors == "raise"))
-            is_matrix = self.bundle.manifest.task == tasks.EMBEDDING and errors == "raise"
+            is_matrix = bundle.manifest.task == tasks.EMBEDDING and errors == "raise"
             return self._matrix(results) if is_matrix else results
         if self._returns_tensors:
             return self.tensors(row)
-        prediction = self.predictions([row], self.outputs([row]))[0]
+        prediction = _predictions_of(bundle, [row], self.outputs([row]))[0]
         if prediction is None:
             raise self._not_finite("this row")
         return prediction
@@ -201,9 +202,10 @@ class Pipeline:
             ArtifactError: the model's outputs do not have the shape in the manifest.
             UsageError: the pipeline is closed.
         """
+        bundle = self.bundle
         with self._shared.in_use() as session:
-            encoded = self.bundle.encoder.encode(rows)
-            return model_outputs.compute(self.bundle, session, encoded, batch_size, advance)
+            encoded = bundle.encoder.encode(rows)
+            return model_outputs.compute(bundle, session, encoded, batch_size, advance)
 
     def outputs_of(
         self,
@@ -223,8 +225,9 @@ class Pipeline:
             ArtifactError: the model's outputs do not have the shape in the manifest.
             UsageError: the pipeline is closed.
         """
+        bundle = self.bundle
         with self._shared.in_use() as session:
-            return model_outputs.compute(self.bundle, session, encoded, batch_size, advance)
+            return model_outputs.compute(bundle, session, encoded, batch_size, advance)
 
     def tensors(self, row: Any) -> dict[str, NDArray[Any]]:
         """Compute all outputs of one row, by name.
@@ -236,8 +239,10 @@ class Pipeline:
             DataError: the row does not have the form that the model takes.
             UsageError: the pipeline is closed.
         """
-        encoder = self.bundle.encoder
-        return self.run(encoder.batch(encoder.encode([row]), [0]))
+        bundle = self.bundle
+        with self._shared.in_use() as session:
+            encoder = bundle.encoder
+            return session.run(encoder.batch(encoder.encode([row]), [0]))
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run the model on input tensors, and return its output tensors, by name.
@@ -373,8 +378,9 @@ class Pipeline:
             BmcError: a row has no prediction, and `strict` is set.
         """
         errors_by_index: dict[int, BmcError] = {}
+        bundle = self.bundle
         if self._returns_tensors:
-            errors_by_index = self._bad_rows(rows, first, strict)
+            errors_by_index = _bad_rows(bundle, rows, first, strict)
             return [
                 errors_by_index.get(index) or self.tensors(row) for index, row in enumerate(rows)
             ]
@@ -382,7 +388,7 @@ class Pipeline:
         try:
             outputs = self.outputs(rows, batch_size)
         except DataError:
-            errors_by_index = self._bad_rows(rows, first, strict)
+            errors_by_index = _bad_rows(bundle, rows, first, strict)
             if not errors_by_index:  # every row can be encoded alone, but not all rows together
                 raise
             valid_rows = [row for index, row in enumerate(rows) if index not in errors_by_index]
@@ -390,7 +396,8 @@ class Pipeline:
             if valid_rows:
                 outputs = self.outputs(valid_rows, batch_size)
             rows_of_outputs = valid_rows
-        predictions = iter(self.predictions(rows_of_outputs, outputs) if len(outputs) else [])
+        made = _predictions_of(bundle, rows_of_outputs, outputs) if len(outputs) else []
+        predictions = iter(made)
         results: list[PipelineOutput | BmcError] = []
         for index in range(len(rows)):
             prediction = errors_by_index.get(index) or next(predictions)
@@ -400,18 +407,6 @@ class Pipeline:
                     raise prediction
             results.append(prediction)
         return results
-
-    def _bad_rows(self, rows: list[Any], first: int, strict: bool) -> dict[int, BmcError]:
-        """Return the errors of the rows that cannot be encoded alone, by index."""
-        encoder, errors_by_index = self.bundle.encoder, dict[int, BmcError]()
-        for index, row in enumerate(rows):
-            try:
-                encoder.batch(encoder.encode([row]), [0])
-            except DataError as error:
-                errors_by_index[index] = renumbered(error, first + index)
-                if strict:
-                    raise errors_by_index[index] from error
-        return errors_by_index
 
     @property
     def _returns_tensors(self) -> bool:
@@ -431,19 +426,37 @@ class Pipeline:
             rows: raw rows.
             outputs: their outputs; see `outputs`.
         """
-        manifest = self.bundle.manifest
-        predictions = predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
-        if manifest.reject_below is not None:
-            predictions = [or_rejected(each, manifest.reject_below) for each in predictions]
-        return predictions_of_rows(
-            predictions, rows, self.bundle.encoder, manifest.task, manifest.labels
-        )
+        return _predictions_of(self.bundle, rows, outputs)
 
     def _not_finite(self, row: str) -> ArtifactError:
         return ArtifactError(
             f"bundle {self.bundle.path}: the outputs for {row} are NaN or infinite; "
             f"bmc check {self.bundle.path} says whether it is damaged"
         )
+
+
+def _predictions_of(
+    bundle: Bundle, rows: Sequence[Any], outputs: NDArray[np.float32]
+) -> list[PipelineOutput | None]:
+    """Turn a model's outputs into predictions of rows; see `Pipeline.predictions`."""
+    manifest = bundle.manifest
+    predictions = predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
+    if manifest.reject_below is not None:
+        predictions = [or_rejected(each, manifest.reject_below) for each in predictions]
+    return predictions_of_rows(predictions, rows, bundle.encoder, manifest.task, manifest.labels)
+
+
+def _bad_rows(bundle: Bundle, rows: list[Any], first: int, strict: bool) -> dict[int, BmcError]:
+    """Return the errors of the rows that cannot be encoded alone, by index."""
+    encoder, errors_by_index = bundle.encoder, dict[int, BmcError]()
+    for index, row in enumerate(rows):
+        try:
+            encoder.batch(encoder.encode([row]), [0])
+        except DataError as error:
+            errors_by_index[index] = renumbered(error, first + index)
+            if strict:
+                raise errors_by_index[index] from error
+    return errors_by_index
 
 
 def load(

@@ -39,7 +39,7 @@ class Span:
     Args:
         label: the label.
         score: mean probability of the tags of its words, 0 to 1.
-        start: index of the first character in the text.
+        start: index of the first character in the text, as Python counts them: in code points.
         end: index after the last character.
     """
 

@@ -29,7 +29,7 @@ from bmc.errors import ArtifactError, BmcError, ExportError, GateError, MissingE
 from bmc.export import parity, rejecting, speed
 from bmc.export.manifests import manifest_of
 from bmc.export.source import Source
-from bmc.golden import GoldenRows, portable
+from bmc.golden import GoldenRows, most_rows, portable
 from bmc.inference.form import inference_form
 from bmc.inputs import Aligned, Encoder, Many, OutputRows
 from bmc.inputs.audio import AudioEncoder
@@ -361,7 +361,10 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     # not be passed on with them.
     candidates = source.data.validation.rows if source.model.has_labels else range(count)
     samples = encoder.settings.samples if isinstance(encoder, AudioEncoder) else None
-    candidates = _read_at_once(candidates, encoder)[:count]
+    inputs = len(exported.manifest.inputs)
+    arrays_of_row = inputs if encoder.kind == "array" else 1
+    room = most_rows(inputs, len(exported.manifest.outputs), arrays_of_row)
+    candidates = _read_at_once(candidates, encoder)[: min(count, room)]
     rows = [portable(row, encoder.kind, samples) for row in candidates]
     encoded, indices = encoder.encode(rows), range(len(rows))
     arrays = encoder.batch(encoded, indices)

@@ -17,14 +17,13 @@ from bmc.export import tensor_limits, tensor_parity
 from bmc.export.flow import as_runnable
 from bmc.export.onnx_scores import Scorer, Tally
 from bmc.export.onnx_source import ROWS, OnnxSource
-from bmc.golden import GoldenRows
+from bmc.golden import GoldenRows, most_rows
 from bmc.measure.scores import Interval
 from bmc.onnx_models.logits import logits_of, masks_of, probabilities_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
 _GOLDEN_ROWS = 4
-_MAX_ARRAYS = 64  # in golden.npz
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -229,7 +228,7 @@ def golden_call(source: OnnxSource, largest_batch: int) -> tuple[list[tuple[Any,
     same_shape = (call for call in calls if {n: a.shape for n, a in call.items()} == shapes)
     alike = list(islice(same_shape, _GOLDEN_ROWS))
     count_rows = encoder.has_batch and all(shape[0] == 1 for shape in shapes.values())
-    room = (_MAX_ARRAYS - len(names) - len(source.signature.outputs)) // len(names)
+    room = most_rows(len(names), len(source.signature.outputs), len(names))
     count = min(_GOLDEN_ROWS, room, len(alike)) if count_rows else 1
     count = min(count, largest_batch)
     rows = [tuple(call[name] for name in names) for call in alike[:count]]

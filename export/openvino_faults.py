@@ -6,15 +6,17 @@ docs/decisions/0064-what-openvino-computes-wrong-in-8-bits.md has the figures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from openvino import opset13
+from openvino import Type, opset13
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _TRANSPOSED = ("ConvolutionBackpropData", "GroupConvolutionBackpropData")
 _DEQUANTIZE = ("Convert", "Subtract", "Multiply")
 _FORMS = ("Reshape", "Unsqueeze", "Convert")  # of a constant
+_ROUNDING = 1e-5  # of a quantizer's limits
 _HARDLY_ZERO = 1e-30  # changes no sum, and is no zero, which OpenVINO would remove
 
 
@@ -26,7 +28,7 @@ def avoid_faults(graph: Any) -> None:
     - A convolution without a bias whose output is quantized for one reader, and read in float by
       another, gives the former nothing but zeros: it gets a bias of 1e-30.
     - A transposed convolution with a bias whose output is quantized adds the bias in another scale:
-      it reads its input in float, and is computed so.
+      those with a bias read their input in float, and are computed so.
 
     Args:
         graph: an `openvino.Model` with FakeQuantize operators.
@@ -36,21 +38,17 @@ def avoid_faults(graph: Any) -> None:
             _fold_scale(operator)
     for operator in graph.get_ordered_ops():
         kind = operator.get_type_name()
-        if kind not in (*_CONVOLUTIONS, *_TRANSPOSED):
-            continue
-        quantizer = _quantizer_of(operator)
-        if quantizer is None:
-            continue
-        has_bias = _has_bias(operator)
-        if kind in _CONVOLUTIONS and not has_bias:
+        if kind in _CONVOLUTIONS and _is_quantized(operator) and not _has_bias(operator):
             _add_bias(operator)
-        elif kind in _TRANSPOSED and has_bias:
-            operator.input(0).replace_source_output(quantizer.input_value(0))
+        elif kind in _TRANSPOSED and _has_bias(operator):
+            _read_floats(operator)
 
 
 def _fold_scale(quantizer: Any) -> None:
     """Let a quantizer return floats: its integers, less their zero point, times their scale."""
-    low, high = (quantizer.input_value(index).get_node().data for index in (3, 4))
+    low, high = (_constant_of(quantizer.input_value(index).get_node()) for index in (3, 4))
+    if low is None or high is None or quantizer.get_element_type() != Type.f32:
+        return
     last, readers = quantizer, list(quantizer.output(0).get_target_inputs())
     while len(readers) == 1 and readers[0].get_index() == 0:
         node = readers[0].get_node()
@@ -64,36 +62,38 @@ def _fold_scale(quantizer: Any) -> None:
             change = np.subtract if kind == "Subtract" else np.multiply
             low, high = (change(bound, constant).astype(np.float32) for bound in (low, high))
         last, readers = node, list(node.output(0).get_target_inputs())
-    if last is quantizer or last.get_element_type() != quantizer.get_element_type():
+    if last is quantizer or last.get_element_type() != Type.f32:
         return
     bounds = [quantizer.input_value(index) for index in (1, 2)]
     bounds += [opset13.constant(bound).output(0) for bound in (low, high)]
     levels = quantizer.get_attributes()["levels"]
     folded = opset13.fake_quantize(quantizer.input_value(0), *bounds, levels)
-    for reader in readers:
-        reader.replace_source_output(folded.output(0))
     folded.set_friendly_name(quantizer.get_friendly_name())
+    _replace(last, folded, readers)
 
 
 def _constant_of(operator: Any) -> Any:
     """Return the values of a constant in any of its forms, as floats; None for another operator."""
-    shape = None
-    while operator.get_type_name() in _FORMS:
-        if operator.get_type_name() != "Convert" and shape is None:
-            shape = operator.output(0).get_shape()
-        operator = operator.input_value(0).get_node()
-    if operator.get_type_name() != "Constant":
+    outermost, node = None, operator
+    while node.get_type_name() in _FORMS:
+        if outermost is None and node.get_type_name() != "Convert":
+            outermost = node
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Constant":
         return None
-    values = np.asarray(operator.data, np.float32)
-    return values if shape is None else values.reshape(list(shape))
+    values = np.asarray(node.data, np.float32)
+    return values if outermost is None else values.reshape(list(outermost.output(0).get_shape()))
 
 
-def _quantizer_of(operator: Any) -> Any:
-    """Return the quantizer of an operator's input; None where it reads floats."""
+def _is_quantized(operator: Any) -> bool:
+    """Tell whether an operator reads what a quantizer rounded."""
     node = operator.input_value(0).get_node()
     while node.get_type_name() in _DEQUANTIZE:
+        is_cast = node.get_type_name() == "Convert"
+        if not is_cast and _constant_of(node.input_value(1).get_node()) is None:
+            return False
         node = node.input_value(0).get_node()
-    return node if node.get_type_name() == "FakeQuantize" else None
+    return bool(node.get_type_name() == "FakeQuantize")
 
 
 def _has_bias(operator: Any) -> bool:
@@ -111,14 +111,42 @@ def _has_bias(operator: Any) -> bool:
     return _has_bias(reader) if kind == "Multiply" else bool(np.any(other))
 
 
+def _read_floats(operator: Any) -> None:
+    """Let an operator read what its quantizer reads, instead of the rounded values.
+
+    A quantizer whose input was shifted has other limits there than at its output.
+    """
+    quantizer = operator.input_value(0).get_node()
+    if quantizer.get_type_name() != "FakeQuantize":
+        return
+    bounds = [_constant_of(quantizer.input_value(index).get_node()) for index in (1, 2, 3, 4)]
+    if any(bound is None for bound in bounds):
+        return
+    low, high, output_low, output_high = bounds
+    shift, error = low - output_low, _ROUNDING * float(np.abs([low, high]).max())
+    if not np.allclose(high - output_high, shift, rtol=0, atol=error):
+        return
+    values = quantizer.input_value(0)
+    if np.abs(shift).max() > error:
+        values = opset13.subtract(values, opset13.constant(shift)).output(0)
+    operator.input(0).replace_source_output(values)
+
+
 def _add_bias(operator: Any) -> None:
+    """Add 1e-30 to an operator's output in float32."""
     output = operator.output(0)
+    if operator.get_element_type() != Type.f32:
+        return
     shape = output.get_partial_shape()
     sizes = [1, shape[1].get_length()] + [1] * (shape.rank.get_length() - 2)
     readers = list(output.get_target_inputs())
     bias = opset13.constant(np.full(sizes, _HARDLY_ZERO, np.float32))
-    added = opset13.add(output, bias)
+    _replace(operator, opset13.add(output, bias), readers)
+
+
+def _replace(before: Any, after: Any, readers: Sequence[Any]) -> None:
+    """Let readers read another operator; an output of the graph keeps its names."""
     for reader in readers:
-        reader.replace_source_output(added.output(0))
-    added.output(0).get_tensor().set_names(output.get_names())  # an output of the graph has one
-    output.get_tensor().set_names(set())
+        reader.replace_source_output(after.output(0))
+    after.output(0).get_tensor().set_names(before.output(0).get_names())
+    before.output(0).get_tensor().set_names(set())

@@ -91,6 +91,33 @@ def test_training_compression_and_export_work_on_a_wrapped_network(
     assert onnx.predict(row).label == small.predict(row).label
 
 
+class Many(nn.Module):
+    """Takes 16 inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = nn.Linear(16, 2)
+
+    def forward(
+        self,
+        a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor, g: Tensor, h: Tensor,
+        i: Tensor, j: Tensor, k: Tensor, l: Tensor, m: Tensor, n: Tensor, o: Tensor, p: Tensor,  # noqa: E741
+    ) -> Any:  # fmt: skip
+        return self.output(torch.cat([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p], dim=1))
+
+
+def test_a_network_of_as_many_inputs_as_are_possible_is_exported_and_checked(
+    workspace: Path,
+) -> None:
+    from bmc import checking
+    from bmc.targets import RuntimeOptions
+
+    values = np.random.default_rng(0).normal(size=(16, ROWS, 1)).astype(np.float32)
+    wrapped = bmc.wrap(Many(), (tuple(values), (values[0, :, 0] > 0).astype(np.int64)))
+    bundle = wrapped.to("onnx")
+    assert checking.check(bundle.path, RuntimeOptions(threads=1)).rows == 2
+
+
 def test_a_bundle_of_a_wrapped_network_checks_its_raw_rows(wrapped: bmc.ModelHandle) -> None:
     from bmc import checking
     from bmc.targets import RuntimeOptions

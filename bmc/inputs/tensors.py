@@ -272,7 +272,8 @@ def _random(
 
 
 def _listed(names: Any) -> str:
-    return ", ".join(str(name) for name in names)[:200]
+    listed = ", ".join(str(name) for name in names)[:200]
+    return listed.encode("utf-8", "backslashreplace").decode()  # JSON may have lone surrogates
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> TensorsEncoder:

@@ -37,6 +37,7 @@ from bmc.workflows.options import Files
 from bmc.workflows.transfer import default_rows
 
 _SHARE = 0.5  # of the time, for trials; the rest is for the finalists
+_ANSWERED = 0.2  # of the trials' time, for what the model answers ahead of them
 _FASTER = 4.0  # than the model, what is trained where no latency is limited; students are faster
 _RUNGS = 3  # counts up where candidates are trained otherwise: their scores cannot be compared
 _TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
@@ -137,8 +138,10 @@ def compress(
         )
         is_begun = study.kept(_BASE) is not None
         trials = _trials(model, objective, space, study, budgets, options, origin)
-        unlabeled = max(max(rung.unlabeled, rung.unlabeled_tuning) for rung in trials.rungs)
-        answer_ahead(folder, model, whole, origin.transfer, unlabeled)
+        if options.on is None:  # elsewhere, workers have caches of their own
+            seconds = _ANSWERED * _SHARE * 60 * options.minutes
+            rows = min(_unlabeled_rows(trials), int(seconds * study.kept(_RATE)) - len(data.train))
+            answer_ahead(folder, model, whole, origin.transfer, rows)
         if not is_begun:
             study.spend(time.monotonic() - started)
         return _checked(_search(model, trials, budgets, options, places, whole.test))
@@ -188,6 +191,12 @@ def _trials(
         options.seed,
         options.workers or objective.runner.workers,
     )
+
+
+def _unlabeled_rows(trials: Trials) -> int:
+    """Return how many unlabeled rows a candidate may learn from at its longest rung."""
+    of_students = [rung.unlabeled for rung in trials.rungs] if trials.space.students else [0]
+    return max(*of_students, *(rung.unlabeled_tuning for rung in trials.rungs))
 
 
 def _search(

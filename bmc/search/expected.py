@@ -28,17 +28,17 @@ class Expectation:
     """How the drop of candidates follows from their divergence.
 
     Args:
-        slope: points lost for each unit of divergence; 0 where too few candidates were measured.
+        slope: points lost for each unit of divergence; None where too few candidates were measured.
         spread: variance of true drops around that line, in squared points.
     """
 
-    slope: float = 0.0
+    slope: float | None = None
     spread: float = 0.0
 
     def drop(self, measured: Measured) -> float:
         """Return the points that a candidate is expected to lose; the measured ones if unknown."""
         variance = _variance(measured)
-        if not self.slope or variance is None or measured.divergence is None:
+        if self.slope is None or variance is None or measured.divergence is None:
             return measured.drop
         predicted = self.slope * measured.divergence
         total = self.spread + variance

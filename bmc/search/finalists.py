@@ -130,7 +130,7 @@ def train(
             except FAILURES as error:
                 console.note(f"left out: {reason_of(error)}")
         if tried:
-            finalists.append(min(tried, key=lambda finalist: _distance(finalist.measured)))
+            finalists.append(_nearest(tried))
             answered = max(answered, effort.unlabeled, effort.unlabeled_tuning)
         longest = max(longest, time.monotonic() - begun)
     if len(finalists) < min(count, len(chosen)):
@@ -156,9 +156,13 @@ def _is_worth_another(
     return compared[0] != compared[1] and full.measured.drop > short.drop + margin
 
 
-def _distance(measured: Measured) -> float:
-    """Return how far a model's outputs are from the uncompressed model's; its drop if unknown."""
-    return measured.drop if measured.divergence is None else measured.divergence
+def _nearest(tried: Sequence[Finalist]) -> Finalist:
+    """Return the model whose outputs are nearest to the uncompressed one's; by drop if unknown."""
+    known = all(each.measured.divergence is not None for each in tried)
+    return min(
+        tried,
+        key=lambda each: (each.measured.divergence or 0.0) if known else each.measured.drop,
+    )
 
 
 class _Planned(NamedTuple):

@@ -52,11 +52,13 @@ def answer_ahead(folder: Path, model: Model, data: Dataset, transfer: str, rows:
         model: the model.
         data: its data, with the test split, whose rows are not among the unlabeled ones.
         transfer: the unlabeled rows, as --transfer names them; "none" for none.
-        rows: number of unlabeled rows, at most.
+        rows: number of unlabeled rows, at most; none where it is below 1.
     """
     augment = (model.origin.get("settings") or {}).get("augment", ())
+    if rows < 1 or not answers_are_kept(data.kind, augment):
+        return
     unlabeled = datasets.transfer_rows(transfer, rows, data).rows
-    if not len(unlabeled) or not answers_are_kept(data.kind, augment):
+    if not len(unlabeled):
         return
     console.note(f"the model answers {len(unlabeled):,} unlabeled rows, for all trials")
     every = joined(data.train.rows, unlabeled)

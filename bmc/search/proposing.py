@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from bmc.search.budgets import Limits, Measured
@@ -62,14 +63,28 @@ class Proposer:
         worthwhile = (params for params in best if _start(params) not in small)
         combination = next(worthwhile, None)
         turn = number // 2
-        are_enough = self.limits.may_be_met_by_bits(self.base, self.space.has_fast_bits)
-        is_for_bits = turn % 2 == 0 if are_enough else turn % 3 == 2
+        is_for_bits = turn % 2 == 0 if self._are_bits_enough else turn % 3 == 2
         in_turn = parts if is_for_bits else parts[::-1]
         return next(params for params in (combination, *in_turn) if params is not None)
 
     def _single(self, queued: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-        """Return the next student, or technique that changes the structure, alone."""
-        return next((params for params in self.space.singles() if params not in queued), None)
+        """Return the next student, or technique that changes the structure, alone.
+
+        Techniques come first, since they are measured without training; where the limits need more
+        than fewer bits, students come in turn with them: they are most often what meets the limits.
+        """
+        singles = self.space.singles()
+        if not self._are_bits_enough:
+            taught = [params for params in singles if _start(params)]
+            cut = [params for params in singles if not _start(params)]
+            pairs = zip_longest(taught, cut)
+            singles = [params for pair in pairs for params in pair if params is not None]
+        return next((params for params in singles if params not in queued), None)
+
+    @property
+    def _are_bits_enough(self) -> bool:
+        """Whether fewer bits alone may meet the limits."""
+        return self.limits.may_be_met_by_bits(self.base, self.space.has_fast_bits)
 
     def _quantized(
         self, tried: Sequence[Tried], queued: Sequence[Mapping[str, Any]]
@@ -80,7 +95,7 @@ class Proposer:
         """
         names = {params.get("quantize") for params in queued}
         candidate: Candidate | None = _ITSELF
-        if not self.limits.may_be_met_by_bits(self.base, self.space.has_fast_bits):
+        if not self._are_bits_enough:
             candidate = self._fast(tried)
         if candidate is None:
             return None

@@ -119,7 +119,7 @@ class Study:
         again propose it even more often.
         """
         with self._errors():
-            self._study.sampler = self._sampler_of(len(self._study.get_trials(deepcopy=False)))
+            self._study.sampler = self._sampler_of(self.count())
             return self._study.ask()
 
     def tell(self, trial: Trial, values: Sequence[float], constraints: Mapping[str, float]) -> None:
@@ -215,7 +215,8 @@ class Study:
     def _sampler_of(self, number: int) -> BaseSampler:
         text = f"{self._seed} {number}".encode()
         seed = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
-        candidates = [trial.user_attrs.get(SHOWN) for trial in self.trials()]
+        ended = (trial for trial in self.trials() if not _is_queued_again(trial))
+        candidates = [trial.user_attrs.get(SHOWN) for trial in ended]
         if candidates and candidates[-1] and candidates[-1] in candidates[:-1]:
             return RandomSampler(seed=seed)
         if self._sampler == "nsga2":

@@ -63,7 +63,7 @@ def predictions(
 ) -> list[Prediction | None]:
     """Return the most probable class of each row; None where an output is not finite."""
     probabilities = _softmax(outputs)
-    finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
+    finite = np.logical_and.reduce(np.isfinite(outputs), axis=1)
     return [
         Prediction(labels[index], float(row[index])) if is_finite else None
         for index, row, is_finite in zip(

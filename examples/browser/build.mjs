@@ -7,7 +7,7 @@
  * read. --webgpu adds the runtime for GPUs, 7 MB.
  */
 
-import { access, copyFile, cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { access, copyFile, cp, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { parseArgs, promisify } from "node:util";
@@ -26,7 +26,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { out: { type: "string" }, webgpu: { type: "boolean", default: false } },
 });
-const out = values.out ? path.resolve(FROM, values.out) : path.join(HERE, "dist");
+const page = values.out ? path.resolve(FROM, values.out) : path.join(HERE, "dist");
 
 const from = positionals.length ? path.resolve(FROM, positionals[0]) : null;
 const bundle = from?.endsWith(".bmc") ? "bundle.bmc" : "bundle/";
@@ -39,26 +39,39 @@ if (from?.endsWith(".bmc")) {
   const { build: details } = await readBundle(from);
   notRead.push(...Object.values(details?.mobile ?? {})); // the model for phones
 }
-await rm(out, { recursive: true, force: true });
-await mkdir(path.join(out, "ort"), { recursive: true });
-await buildScripts();
-for (const file of ["index.html", "style.css"])
-  await copyFile(path.join(HERE, "page", file), path.join(out, file));
-await copyRuntime(RUNTIME);
-if (values.webgpu) await copyRuntime(`${RUNTIME}.asyncify`);
-if (from) await copyBundle(from, path.join(out, bundle));
-console.log(`wrote ${out}: serve it, for example with python -m http.server -d ${out} 8000`);
+await mkdir(path.dirname(page), { recursive: true });
+const out = `${page}.${process.pid}.new`; // a build that fails leaves the page as it was
+await mkdir(out);
+try {
+  await writePage();
+  await rm(page, { recursive: true, force: true });
+  await rename(out, page);
+} catch (error) {
+  await rm(out, { recursive: true, force: true });
+  throw error;
+}
+console.log(`wrote ${page}: serve it, for example with python -m http.server -d ${page} 8000`);
+
+async function writePage() {
+  await mkdir(path.join(out, "ort"));
+  await buildScripts();
+  for (const file of ["index.html", "style.css"])
+    await copyFile(path.join(HERE, "page", file), path.join(out, file));
+  await copyRuntime(RUNTIME);
+  if (values.webgpu) await copyRuntime(`${RUNTIME}.asyncify`);
+  if (from) await copyBundle(from, path.join(out, bundle));
+}
 
 /** Refuse what holds other files than those of a page: it is removed before it is written. */
 async function checkOutput() {
-  if (from && `${from}${path.sep}`.startsWith(`${out}${path.sep}`)) {
-    fail(`${out} holds the bundle: choose another folder, which is removed before it is written`);
+  if (from && `${from}${path.sep}`.startsWith(`${page}${path.sep}`)) {
+    fail(`${page} holds the bundle: choose another folder, which is removed before it is written`);
   }
-  const names = await readdir(out).catch((error) =>
-    error.code === "ENOENT" ? [] : fail(`${out} cannot be written: ${error.message}`),
+  const names = await readdir(page).catch((error) =>
+    error.code === "ENOENT" ? [] : fail(`${page} cannot be written: ${error.message}`),
   );
   const isPage = ["page.js", "worker.js", "ort"].every((name) => names.includes(name));
-  if (names.length && !isPage) fail(`${out} holds other files: choose an empty folder`);
+  if (names.length && !isPage) fail(`${page} holds other files: choose an empty folder`);
 }
 
 /**

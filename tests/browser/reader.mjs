@@ -13,6 +13,8 @@ const { predictionsOf } = await load("predictions.js");
 const { parseObject } = await load("strict_json.js");
 const { readWav } = await load("wav.js");
 const { resampled } = await load("resample.js");
+const { Model } = await load("model.js");
+const { lastClips } = await load("../page/sounds.js");
 
 const bytes = (base64) => Uint8Array.from(Buffer.from(base64, "base64"));
 
@@ -38,6 +40,33 @@ const actions = {
     return predictionsOf(manifest, output).map(({ value }) => value);
   },
   manifest: ({ text }) => readManifest(Uint8Array.from(Buffer.from(text)), "bundle"),
+  calls: async ({ count }) => {
+    let running = 0;
+    const events = [];
+    const ort = { Tensor: class {} };
+    const session = {
+      run: async () => {
+        running += 1;
+        events.push(running);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        running -= 1;
+        if (events.length === 2) throw new Error("the second call fails");
+        return {};
+      },
+      release: async () => events.push(running ? "released too early" : "released"),
+    };
+    const model = new Model(undefined, { ort }, session, undefined);
+    const calls = Array.from({ length: count }, () => model.run({}).then(() => "done", String));
+    const closed = model.close();
+    return [...(await Promise.all(calls)), await closed.then(() => events)];
+  },
+  clips: ({ samples, pieces }) => {
+    const clips = [];
+    const take = lastClips(samples, (clip) => clips.push(Array.from(clip)));
+    let next = 1;
+    for (const length of pieces) take(Float32Array.from({ length }, () => next++));
+    return clips.map((clip) => [clip[0], clip.at(-1), clip.length]);
+  },
   written: ({ text, without }) => parseObject(text).written(without),
 };
 

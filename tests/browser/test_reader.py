@@ -227,6 +227,25 @@ def test_clips_of_wav_files_are_those_of_python(run: Run) -> None:
         assert np.abs(clip - expected)[inner].max() <= (0 if rate == RATE else 1e-3)
 
 
+def test_a_clip_is_passed_on_once_a_whole_one_was_heard_and_then_ten_times_a_second(
+    run: Run,
+) -> None:
+    tenth = RATE // 10
+    (found,) = run({"action": "clips", "samples": 2 * tenth, "pieces": [tenth // 2] * 7})
+    ends = [clip[1] for clip in found["result"]]
+    assert ends == [2 * tenth, 3 * tenth]
+    assert [last - first + 1 for first, last, _ in found["result"]] == [2 * tenth] * 2
+    (long,) = run({"action": "clips", "samples": 10, "pieces": [RATE]})
+    assert long["result"] == [[RATE - 9, RATE, 10]]
+
+
+def test_calls_of_a_model_run_one_after_another_and_closing_waits_for_them(run: Run) -> None:
+    (found,) = run({"action": "calls", "count": 3})
+    *calls, events = found["result"]
+    assert calls == ["done", "Error: the second call fails", "done"]
+    assert events == [1, 1, 1, "released"]
+
+
 @pytest.mark.parametrize(
     ("task", "settings"),
     [

@@ -19,8 +19,10 @@ from tests._onnx import save
 
 CHANNELS = 16
 ROWS = np.random.default_rng(0).normal(0.3, 1, (4, CHANNELS, 8, 8)).astype(np.float32)
+GATES = np.random.default_rng(3).uniform(0.5, 1, (4, CHANNELS)).astype(np.float32)
+INPUTS = {"x": ROWS, "gate": GATES}
 QUANTIZED = {"s": np.float32(0.03), "z": np.int8(0), "s2": np.float32(0.05), "z2": np.uint8(0)}
-KINDS = {
+KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "Conv": ((CHANNELS, CHANNELS, 1, 1), {}),
     "depthwise": ((CHANNELS, 1, 3, 3), {"group": CHANNELS, "pads": [1, 1, 1, 1]}),
     "ConvTranspose": ((CHANNELS, CHANNELS, 2, 2), {"strides": [2, 2]}),
@@ -71,7 +73,8 @@ def exact(path: Path) -> dict[str, NDArray[np.float32]]:
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"x": ROWS}), strict=True))
+    feeds = {each.name: INPUTS[each.name] for each in session.get_inputs()}
+    return dict(zip(names, session.run(names, feeds), strict=True))
 
 
 def computed(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -79,7 +82,7 @@ def computed(path: Path) -> dict[str, NDArray[np.float32]]:
     graph = openvino.Core().read_model(path)
     exporter.optimize(graph)
     compiled = openvino.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    results = compiled({"x": ROWS})
+    results = compiled({each.get_any_name(): INPUTS[each.get_any_name()] for each in graph.inputs})
     return {output.get_any_name(): results[output] for output in compiled.outputs}
 
 
@@ -134,6 +137,64 @@ def test_what_is_quantized_behind_a_concat_is_rounded_to_its_steps(tmp_path: Pat
     inputs, outputs = {"x": ["N", CHANNELS, 8, 8]}, {"y": ["N", 8, 8, 8]}
     path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)  # type: ignore[arg-type]
     assert error(computed(path)["y"], exact(path)["y"]) < 0.001
+
+
+def test_a_transposed_convolution_behind_a_subtraction_reads_the_difference(
+    tmp_path: Path,
+) -> None:
+    nodes = [
+        helper.make_node("Sub", ["x", "mean"], ["centered"]),
+        *quantized("centered", "rounded", "s", "z"),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["weight"], axis=1),
+        helper.make_node("ConvTranspose", ["rounded", "weight", "bias"], ["c"], strides=[2, 2]),
+        *quantized("c", "again", "s2", "z2"),
+        helper.make_node("Relu", ["again"], ["y"]),
+    ]
+    weights = {
+        **QUANTIZED,
+        "mean": np.float32(0.7),
+        "w": np.random.default_rng(1).integers(-60, 60, (CHANNELS, 8, 2, 2)).astype(np.int8),
+        "ws": np.full(8, 0.01, np.float32),
+        "wz": np.zeros(8, np.int8),
+        "bias": np.ones(8, np.float32),
+    }
+    inputs, outputs = {"x": ["N", CHANNELS, 8, 8]}, {"y": ["N", 8, 16, 16]}
+    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)  # type: ignore[arg-type]
+    assert error(computed(path)["y"], exact(path)["y"]) < 0.03
+
+
+def test_a_scale_that_is_computed_is_no_bias_and_stays(tmp_path: Path) -> None:
+    nodes = [
+        *quantized("x", "rounded", "s", "z"),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["weight"], axis=0),
+        helper.make_node("Conv", ["rounded", "weight"], ["c"]),
+        helper.make_node("Unsqueeze", ["gate", "axes"], ["gates"]),
+        helper.make_node("Mul", ["c", "gates"], ["gated"]),
+        *quantized("gated", "again", "s2", "z2"),
+        helper.make_node("Relu", ["again"], ["y"]),
+    ]
+    weights = {
+        **QUANTIZED,
+        "axes": np.array([2, 3]),
+        "w": np.random.default_rng(1).integers(-60, 60, (CHANNELS, CHANNELS, 1, 1)).astype(np.int8),
+        "ws": np.full(CHANNELS, 0.01, np.float32),
+        "wz": np.zeros(CHANNELS, np.int8),
+    }
+    inputs = {"x": ["N", CHANNELS, 8, 8], "gate": ["N", CHANNELS]}
+    outputs = {"y": ["N", CHANNELS, 8, 8]}
+    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)  # type: ignore[arg-type]
+    assert error(computed(path)["y"], exact(path)["y"]) < 0.01
+
+
+def test_an_output_of_a_quantizer_keeps_its_name(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Concat", ["x", "x"], ["c"], axis=1),
+        *quantized("c", "rounded", "s", "z"),
+    ]
+    inputs, outputs = {"x": ["N", CHANNELS, 8, 8]}, {"rounded": ["N", 2 * CHANNELS, 8, 8]}
+    weights = {name: QUANTIZED[name] for name in ("s", "z")}
+    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)  # type: ignore[arg-type]
+    assert error(computed(path)["rounded"], exact(path)["rounded"]) < 0.001
 
 
 def squeeze_and_excitation(path: Path) -> Path:

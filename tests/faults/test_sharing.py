@@ -151,6 +151,27 @@ def test_closing_frees_the_model_although_the_variable_lives(made: Made, target:
     assert encoder() is None
 
 
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_call_ends_with_its_prediction_although_the_files_of_its_pack_are_gone(
+    is_list: bool, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rows = made("text", "pytorch")  # whose runtime needs files
+    packed = bmc.pack(path, tmp_path / "x.bmc")
+    row = [rows[0]] if is_list else rows[0]
+    with bmc.load(packed, threads=1) as other:
+        expected = other(row)
+    pipeline = bmc.load(packed, threads=1)
+    outputs_of = pipeline.outputs
+
+    def closing(*arguments: Any) -> Any:
+        outputs = outputs_of(*arguments)
+        pipeline.close()
+        return outputs
+
+    monkeypatch.setattr(pipeline, "outputs", closing)
+    assert pipeline(row) == expected
+
+
 def test_a_call_under_way_ends_when_another_thread_closes(made: Made) -> None:
     path, rows = made("text", "openvino")
     for _ in range(6):

@@ -46,6 +46,7 @@ def test_rows_are_put_together_along_the_batch_axis(encoder: TensorsEncoder) -> 
     ("change", "message"),
     [
         ({"y": np.ones(1)}, "row 1 has the arrays x, a/ids:0, y; the model takes x, a/ids:0"),
+        ({"\ud800": np.ones(1)}, r"the arrays x, a/ids:0, \\ud800; the model"),  # JSON may have it
         (
             {"x": np.ones((1, 3, 4))},
             r"x has shape \(1, 3, 4\); the model takes \(batch, steps, 2\)",

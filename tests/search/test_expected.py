@@ -49,6 +49,13 @@ def test_without_divergences_intervals_or_enough_candidates_drops_are_taken_as_t
     assert expectation.drop(plain[0]) == expectation.drop(measured(1.0, None)) == 1.0
 
 
+def test_where_nothing_is_lost_on_average_the_luckiest_is_not_believed_either() -> None:
+    candidates = [measured(drop, 0.05) for drop in (-2.0, 0.0, 2.0)]
+    expectation = fitted(candidates)
+    assert expectation.slope == 0
+    assert max(abs(expectation.drop(each)) for each in candidates) < 1.5
+
+
 def test_what_loses_much_does_not_tell_about_what_loses_little() -> None:
     near = [measured(12 * each, each) for each in (0.05, 0.1, 0.2, 0.3)]
     far = [measured(30.0, 0.9), measured(45.0, 1.1)]

@@ -50,6 +50,8 @@ export class Model {
     this.runtime = runtime;
     this.session = session;
     this.encoder = encoder;
+    /** @type {Promise<unknown>} */
+    this.running = Promise.resolve();
   }
 
   /**
@@ -100,12 +102,23 @@ export class Model {
   }
 
   /**
-   * Compute the outputs of tensors, by name.
+   * Compute the outputs of tensors, by name, after the calls before have ended: on a GPU, a call
+   * that begins while another one waits would take its place, and the other would never end.
    *
    * @param {Record<string, {type: string, dims: number[], data: any}>} tensors
    * @returns {Promise<Map<string, Output>>}
    */
-  async run(tensors) {
+  run(tensors) {
+    const outputs = this.running.then(() => this.compute(tensors));
+    this.running = outputs.then(nothing, nothing);
+    return outputs;
+  }
+
+  /**
+   * @param {Record<string, {type: string, dims: number[], data: any}>} tensors
+   * @returns {Promise<Map<string, Output>>}
+   */
+  async compute(tensors) {
     const { Tensor } = this.runtime.ort;
     const feeds = Object.entries(tensors).map(([name, { type, dims, data }]) => [
       name,
@@ -142,11 +155,14 @@ export class Model {
     }
   }
 
-  /** Free the model's memory. */
+  /** Free the model's memory, after the calls before have ended. */
   async close() {
+    await this.running;
     await this.session.release();
   }
 }
+
+function nothing() {}
 
 /**
  * @param {string} what

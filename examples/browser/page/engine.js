@@ -34,8 +34,9 @@ export class Engine {
     const bundle = await openBundle(address);
     const runtime = await loadRuntime({ assets: new URL(assets), device, threads });
     const model = await Model.load(bundle, runtime);
-    await this.loaded?.close();
+    const before = this.loaded;
     this.loaded = model;
+    await before?.close();
     await model.warm();
     const { name, task, precision, labels, preprocessing } = bundle.manifest;
     return { name, task, precision, labels, preprocessing, device, threads: runtime.threads };

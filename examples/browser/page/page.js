@@ -126,17 +126,19 @@ function takeFiles(label, accept, read, predict) {
  * @param {(row: Float32Array) => void} predict
  */
 function takeMicrophone(samples, predict) {
-  const button = at("listen");
+  const button = /** @type {HTMLButtonElement} */ (at("listen"));
   /** @type {(() => void) | undefined} */
   let stop;
   button.hidden = false;
   button.addEventListener("click", async () => {
+    button.disabled = true; // a second click would begin to listen again
     try {
       stop = stop ? void stop() : await listen(samples, predict);
       button.textContent = stop ? "Stop" : "Listen";
     } catch (error) {
       showProblem(error);
     }
+    button.disabled = false;
   });
 }
 

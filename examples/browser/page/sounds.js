@@ -27,29 +27,54 @@ export async function readClip(file, samples) {
  * Listen to the microphone.
  *
  * @param {number} samples samples of a clip
- * @param {(clip: Float32Array) => void} hear called with the last clip, ten times a second
+ * @param {(clip: Float32Array) => void} hear called with the last clip, ten times a second, once a
+ *   whole clip was heard
  * @returns {Promise<() => void>} a function that stops listening
  * @throws {BundleError} there is no microphone, or the page may not use it
  */
 export async function listen(samples, hear) {
   const stream = await microphone();
-  const context = new AudioContext({ sampleRate: RATE });
-  await context.audioWorklet.addModule(new URL("./recorder.js", import.meta.url));
-  const recorder = new AudioWorkletNode(context, "bmc-recorder", { numberOfOutputs: 0 });
-  context.createMediaStreamSource(stream).connect(recorder);
+  const take = lastClips(samples, hear);
+  /** @type {AudioContext | undefined} */
+  let context;
+  const stop = () => {
+    for (const track of stream.getTracks()) track.stop();
+    context?.close();
+  };
+  try {
+    context = new AudioContext({ sampleRate: RATE });
+    await context.audioWorklet.addModule(new URL("./recorder.js", import.meta.url));
+    const recorder = new AudioWorkletNode(context, "bmc-recorder", { numberOfOutputs: 0 });
+    context.createMediaStreamSource(stream).connect(recorder);
+    recorder.port.onmessage = ({ data }) => take(data);
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  return stop;
+}
+
+/**
+ * Return a function that takes pieces of sound, and passes on the last clip ten times a second.
+ *
+ * Nothing is passed on before a whole clip was heard: a clip that begins with silence is another.
+ *
+ * @param {number} samples samples of a clip
+ * @param {(clip: Float32Array) => void} hear
+ * @returns {(piece: Float32Array) => void}
+ */
+export function lastClips(samples, hear) {
   const clip = new Float32Array(samples);
   let heard = 0;
-  recorder.port.onmessage = ({ data }) => {
-    clip.copyWithin(0, data.length);
-    clip.set(data.subarray(-samples), Math.max(0, samples - data.length));
-    heard += data.length;
-    if (heard < RATE / 10) return;
-    heard = 0;
+  let since = 0;
+  return (piece) => {
+    clip.copyWithin(0, piece.length);
+    clip.set(piece.subarray(-samples), Math.max(0, samples - piece.length));
+    heard += piece.length;
+    since += piece.length;
+    if (heard < samples || since < RATE / 10) return;
+    since = 0;
     hear(clip.slice());
-  };
-  return () => {
-    for (const track of stream.getTracks()) track.stop();
-    context.close();
   };
 }
 

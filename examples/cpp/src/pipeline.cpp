@@ -101,14 +101,14 @@ Pipeline::Pipeline(const std::filesystem::path& folder, const Runtime& runtime, 
 }
 
 Prediction Pipeline::operator()(const Row& row, std::size_t number) const {
-  return predictions(encoder().batch({encoder().encode(row, number)})).at(0);
+  return predictions(encoder().batch({encoder().encode(row, number)}), number).at(0);
 }
 
-std::vector<Prediction> Pipeline::predictions(const Tensors& inputs) const {
+std::vector<Prediction> Pipeline::predictions(const Tensors& inputs, std::size_t first) const {
   const Manifest& manifest = bundle_.manifest;
   const Tensors outputs = run(inputs);
   std::vector<Prediction> predictions =
-      predictions_of(outputs.at(manifest.outputs[0].name), bundle_);
+      predictions_of(outputs.at(manifest.outputs[0].name), bundle_, first);
   if (!manifest.reject_below) return predictions;
   for (Prediction& prediction : predictions) {
     prediction.rejected = prediction.labels[0].score < *manifest.reject_below;
@@ -134,7 +134,8 @@ const TextEncoder& Pipeline::encoder() const {
   throw UnsupportedError(unsupported_reason_);
 }
 
-std::vector<Prediction> predictions_of(const Tensor& output, const Bundle& bundle) {
+std::vector<Prediction> predictions_of(const Tensor& output, const Bundle& bundle,
+                                       std::size_t first) {
   const Manifest& manifest = bundle.manifest;
   const std::string what = "bundle " + bundle.folder.string();
   if (!manifest.outputs[0].fits(output)) {
@@ -154,7 +155,7 @@ std::vector<Prediction> predictions_of(const Tensor& output, const Bundle& bundl
   for (std::size_t row = 0; row < static_cast<std::size_t>(output.shape[0]); ++row) {
     const float* values = output.data<float>() + row * width;
     if (!std::all_of(values, values + width, [](float value) { return std::isfinite(value); })) {
-      throw Error(what + ": the outputs for row " + std::to_string(row + 1) +
+      throw Error(what + ": the outputs for row " + std::to_string(first + row) +
                   " are NaN or infinite; the check of this program says whether it is damaged");
     }
     if (manifest.task == "classification") {

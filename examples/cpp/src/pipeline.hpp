@@ -43,7 +43,7 @@ class Pipeline {
   ///
   /// Throws Error if a tensor is missing or does not fit the manifest, or if the task of the bundle
   /// has no predictions here.
-  std::vector<Prediction> predictions(const Tensors& inputs) const;
+  std::vector<Prediction> predictions(const Tensors& inputs, std::size_t first = 1) const;
 
   /// Computes all outputs of input tensors, by name.
   Tensors run(const Tensors& inputs) const;
@@ -68,6 +68,7 @@ class Pipeline {
 /// Turns the first output of a model into predictions of its rows; rejects none.
 ///
 /// Throws Error if a value is NaN or infinite, or the task has no predictions here.
-std::vector<Prediction> predictions_of(const Tensor& output, const Bundle& bundle);
+std::vector<Prediction> predictions_of(const Tensor& output, const Bundle& bundle,
+                                       std::size_t first = 1);
 
 }  // namespace bmc
