@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from bmc.contracts import Dialect
 from bmc.errors import ExportError, UsageError, reason_of
 from bmc.export import graph_files
+from bmc.export.onnx_bias import Errors, correct_biases
 from bmc.export.onnx_calibration import ActivationRange, calibrate
 from bmc.export.onnx_nodes import (
     LINEAR,
@@ -51,6 +53,7 @@ class Quantized:
         ranges: range of each activation.
         inputs: tensor that each layer reads, or its table; layers that share one are as accurate.
         tables: table of each Gather among the layers.
+        has_convolutions: whether there are convolutions among the layers.
     """
 
     path: Path
@@ -59,6 +62,7 @@ class Quantized:
     ranges: Mapping[str, ActivationRange]
     inputs: Mapping[str, str]
     tables: Mapping[str, str]
+    has_convolutions: bool
 
 
 def prepare(
@@ -88,7 +92,10 @@ def prepare(
     errors |= nodes.table_errors
     worst_first = sorted(errors, key=lambda name: -errors[name])
     inputs = {**read, **nodes.tables}
-    return Quantized(prepared, tuple(worst_first), nodes.between, ranges, inputs, nodes.tables)
+    layers = tuple(worst_first)
+    return Quantized(
+        prepared, layers, nodes.between, ranges, inputs, nodes.tables, nodes.has_convolutions
+    )
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,7 @@ class _Nodes:
         table_errors: squared error of each of these tables in 8 bits.
         between: names of the nodes between convolutions.
         tensors: names of the activations.
+        has_convolutions: whether there are convolutions among the layers.
     """
 
     inputs: Mapping[str, str]
@@ -110,6 +118,7 @@ class _Nodes:
     table_errors: Mapping[str, float]
     between: tuple[str, ...]
     tensors: tuple[str, ...]
+    has_convolutions: bool
 
 
 def _chosen(path: Path, prepared: Path) -> _Nodes:
@@ -136,8 +145,9 @@ def _chosen(path: Path, prepared: Path) -> _Nodes:
     inputs = {node.name: node.input[0] for node in graph.node if node.name in set(layers)}
     errors = {name: table_error(graph, table, prepared.parent) for name, table in tables.items()}
     linear = {n: tensor for n, tensor in linear_inputs(graph, inputs).items() if tensor in tensors}
+    has_convolutions = any(node.op_type == "Conv" and node.name in inputs for node in graph.node)
     save_inferred(model, prepared)
-    return _Nodes(inputs, linear, tables, errors, between, tensors)
+    return _Nodes(inputs, linear, tables, errors, between, tensors, has_convolutions)
 
 
 def _divide(
@@ -160,6 +170,7 @@ def write(
     dialect: Dialect,
     output: Path,
     weight_bits: int = 8,
+    bias_errors: Errors = MappingProxyType({}),
 ) -> None:
     """Write a quantized graph in a target's dialect.
 
@@ -170,6 +181,7 @@ def write(
         output: file to write, model.onnx; more than 1 GiB of weights are written beside it.
         weight_bits: bits of the weights of layers: 8, or 7 for processors without VNNI. Tables,
             which are only gathered, have 8.
+        bias_errors: what the biases of convolutions are corrected by.
 
     Raises:
         ExportError: ONNX Runtime cannot quantize the graph.
@@ -178,6 +190,7 @@ def write(
     layers = [name for name in quantized.layers if name not in in_float]
     between = [name for name in nodes_between(model.graph, set(layers)) if name not in in_float]
     _copy_shared_weights(model.graph, layers, set(quantized.layers) - set(layers))
+    correct_biases(model.graph, layers, bias_errors)
     names = [name for name in (*layers, *between) if name not in quantized.tables]
     kinds = {node.op_type for node in model.graph.node if node.name in set(names)}
     is_uint8 = dialect.activations == "uint8"

@@ -20,9 +20,10 @@ from onnxscript import version_converter
 
 from bmc import console
 from bmc.contracts.targets import TARGETS, dialect_of
-from bmc.errors import ExportError, UsageError, reason_of
+from bmc.errors import ArtifactError, DataError, ExportError, UsageError, reason_of
 from bmc.export import ExportOptions, onnx_qdq
 from bmc.export.graph_files import save_graph
+from bmc.export.onnx_bias import Errors, mean_errors
 from bmc.export.onnx_qdq import Quantized
 from bmc.export.onnx_simplify import simplify
 from bmc.inputs import TensorInfo
@@ -233,11 +234,13 @@ class QuantizedSource(OnnxSource):
         quantized: the prepared graph and the ranges of its activations.
         in_float: names of the nodes that stay in float.
         weight_bits: bits of the weights of layers, 8 or 7.
+        bias_errors: mean errors of convolutions by target, as far as they were measured.
     """
 
     quantized: Quantized
     in_float: tuple[str, ...]
     weight_bits: int = 8
+    bias_errors: dict[str, Errors] = field(default_factory=dict, kw_only=True)
 
     @property
     def precision(self) -> str:
@@ -255,11 +258,23 @@ class QuantizedSource(OnnxSource):
             raise ValueError(f"the format of {target} has no dialect of ONNX")
         path = self.file_for(target)
         path.parent.mkdir(exist_ok=True)
-        onnx_qdq.write(self.quantized, self.in_float, dialect, path, weight_bits=self.weight_bits)
+        if self.quantized.has_convolutions and target not in self.bias_errors:
+            # Layers that return to float later do not change the errors of others.
+            onnx_qdq.write(self.quantized, self.in_float, dialect, path, self.weight_bits)
+            self.bias_errors[target] = self._bias_errors(path)
+        errors = self.bias_errors.get(target, {})
+        onnx_qdq.write(self.quantized, self.in_float, dialect, path, self.weight_bits, errors)
         model = onnx_ir.load(path)
         common.ClearMetadataAndDocStringPass()(model)
         save_graph(model, path)
         return path, dict(Counter(node.op_type for node in model.graph))
+
+    def _bias_errors(self, path: Path) -> Errors:
+        try:
+            return mean_errors(self.quantized.path, path, self.samples.calls)
+        except (ArtifactError, DataError) as error:
+            console.note(f"the biases of convolutions are not corrected: {error}")
+            return {}
 
 
 @dataclass(frozen=True)

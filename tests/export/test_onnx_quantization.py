@@ -184,9 +184,9 @@ def test_a_file_that_a_runtime_refuses_in_8_bits_is_kept_as_failed_with_its_oper
 
     def with_unknown_operator(*args: Any, **bits: Any) -> None:
         write(*args, **bits)
-        model = onnx.load(str(args[-1]))
+        model = onnx.load(str(args[3]))
         next(n for n in model.graph.node if n.op_type == "QuantizeLinear").op_type = "QuantizeOdd"
-        onnx.save_model(model, str(args[-1]))
+        onnx.save_model(model, str(args[3]))
 
     monkeypatch.setattr(onnx_qdq, "write", with_unknown_operator)
     fp32, source = sources
