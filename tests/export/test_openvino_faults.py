@@ -17,11 +17,17 @@ from bmc.bundle import read
 from bmc.export import openvino as exporter
 from tests._onnx import save
 
+Shapes = dict[str, list[int | str | None]]
 CHANNELS = 16
 ROWS = np.random.default_rng(0).normal(0.3, 1, (4, CHANNELS, 8, 8)).astype(np.float32)
 GATES = np.random.default_rng(3).uniform(0.5, 1, (4, CHANNELS)).astype(np.float32)
 INPUTS = {"x": ROWS, "gate": GATES}
-QUANTIZED = {"s": np.float32(0.03), "z": np.int8(0), "s2": np.float32(0.05), "z2": np.uint8(0)}
+QUANTIZED: dict[str, Any] = {
+    "s": np.float32(0.03),
+    "z": np.int8(0),
+    "s2": np.float32(0.05),
+    "z2": np.uint8(0),
+}
 KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "Conv": ((CHANNELS, CHANNELS, 1, 1), {}),
     "depthwise": ((CHANNELS, 1, 3, 3), {"group": CHANNELS, "pads": [1, 1, 1, 1]}),
@@ -61,7 +67,7 @@ def written(path: Path, kind: str, bias: NDArray[np.float32] | None, between: li
     }
     if bias is not None:
         weights["bias"] = bias
-    outputs: dict[str, list[int | str | None]] = {"y": ["N", CHANNELS, "H", "W"]}
+    outputs: Shapes = {"y": ["N", CHANNELS, "H", "W"]}
     if kind != "ConvTranspose":
         outputs["c"] = ["N", CHANNELS, "H", "W"]
     return save(path, nodes, {"x": ["N", CHANNELS, 8, 8]}, outputs, weights)
@@ -128,14 +134,15 @@ def test_what_is_quantized_behind_a_concat_is_rounded_to_its_steps(tmp_path: Pat
         helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["weight"], axis=0),
         helper.make_node("Conv", ["rounded", "weight"], ["y"]),
     ]
-    weights = {
+    weights: dict[str, Any] = {
         **QUANTIZED,
         "w": np.random.default_rng(1).integers(-60, 60, (8, 2 * CHANNELS, 1, 1)).astype(np.int8),
         "ws": np.full(8, 0.01, np.float32),
         "wz": np.zeros(8, np.int8),
     }
-    inputs, outputs = {"x": ["N", CHANNELS, 8, 8]}, {"y": ["N", 8, 8, 8]}
-    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)  # type: ignore[arg-type]
+    inputs: Shapes = {"x": ["N", CHANNELS, 8, 8]}
+    outputs: Shapes = {"y": ["N", 8, 8, 8]}
+    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)
     assert error(computed(path)["y"], exact(path)["y"]) < 0.001
 
 
@@ -150,7 +157,7 @@ def test_a_transposed_convolution_behind_a_subtraction_reads_the_difference(
         *quantized("c", "again", "s2", "z2"),
         helper.make_node("Relu", ["again"], ["y"]),
     ]
-    weights = {
+    weights: dict[str, Any] = {
         **QUANTIZED,
         "mean": np.float32(0.7),
         "w": np.random.default_rng(1).integers(-60, 60, (CHANNELS, 8, 2, 2)).astype(np.int8),
@@ -158,8 +165,9 @@ def test_a_transposed_convolution_behind_a_subtraction_reads_the_difference(
         "wz": np.zeros(8, np.int8),
         "bias": np.ones(8, np.float32),
     }
-    inputs, outputs = {"x": ["N", CHANNELS, 8, 8]}, {"y": ["N", 8, 16, 16]}
-    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)  # type: ignore[arg-type]
+    inputs: Shapes = {"x": ["N", CHANNELS, 8, 8]}
+    outputs: Shapes = {"y": ["N", 8, 16, 16]}
+    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)
     assert error(computed(path)["y"], exact(path)["y"]) < 0.03
 
 
@@ -173,16 +181,16 @@ def test_a_scale_that_is_computed_is_no_bias_and_stays(tmp_path: Path) -> None:
         *quantized("gated", "again", "s2", "z2"),
         helper.make_node("Relu", ["again"], ["y"]),
     ]
-    weights = {
+    weights: dict[str, Any] = {
         **QUANTIZED,
         "axes": np.array([2, 3]),
         "w": np.random.default_rng(1).integers(-60, 60, (CHANNELS, CHANNELS, 1, 1)).astype(np.int8),
         "ws": np.full(CHANNELS, 0.01, np.float32),
         "wz": np.zeros(CHANNELS, np.int8),
     }
-    inputs = {"x": ["N", CHANNELS, 8, 8], "gate": ["N", CHANNELS]}
-    outputs = {"y": ["N", CHANNELS, 8, 8]}
-    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)  # type: ignore[arg-type]
+    inputs: Shapes = {"x": ["N", CHANNELS, 8, 8], "gate": ["N", CHANNELS]}
+    outputs: Shapes = {"y": ["N", CHANNELS, 8, 8]}
+    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)
     assert error(computed(path)["y"], exact(path)["y"]) < 0.01
 
 
@@ -191,9 +199,10 @@ def test_an_output_of_a_quantizer_keeps_its_name(tmp_path: Path) -> None:
         helper.make_node("Concat", ["x", "x"], ["c"], axis=1),
         *quantized("c", "rounded", "s", "z"),
     ]
-    inputs, outputs = {"x": ["N", CHANNELS, 8, 8]}, {"rounded": ["N", 2 * CHANNELS, 8, 8]}
+    inputs: Shapes = {"x": ["N", CHANNELS, 8, 8]}
+    outputs: Shapes = {"rounded": ["N", 2 * CHANNELS, 8, 8]}
     weights = {name: QUANTIZED[name] for name in ("s", "z")}
-    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)  # type: ignore[arg-type]
+    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)
     assert error(computed(path)["rounded"], exact(path)["rounded"]) < 0.001
 
 
@@ -215,7 +224,7 @@ def squeeze_and_excitation(path: Path) -> Path:
     shapes = {"w1": (16, 16, 1, 1), "w2": (4, 16, 1, 1), "w3": (16, 4, 1, 1)}
     shapes |= {"w4": (16, 8, 2, 2), "w5": (4, 8, 1, 1)}
     random = np.random.default_rng(1)
-    weights = {
+    weights: dict[str, Any] = {
         name: random.normal(size=shape).astype(np.float32) / 3 for name, shape in shapes.items()
     }
     weights["w3"] *= 10  # so that each channel's share depends on its mean
@@ -225,7 +234,9 @@ def squeeze_and_excitation(path: Path) -> Path:
 
 def test_squeeze_and_excitation_keeps_its_outputs_in_8_bits(tmp_path: Path) -> None:
     path = squeeze_and_excitation(tmp_path / "x.onnx")
-    bmc.open(path).quantize(  # type: ignore[union-attr]
+    file = bmc.open(path)
+    assert isinstance(file, bmc.OnnxHandle)
+    file.quantize(
         "openvino", samples={"x": ROWS}, weight_bits=7, allow_slower=True, output=tmp_path / "b"
     )
     manifest = read(tmp_path / "b").manifest
