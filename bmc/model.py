@@ -175,7 +175,7 @@ class CustomLoss:
         name: name under which the loss is recorded.
         function: function of outputs (rows, classes), in a regression values (rows), and of labels
             (rows), or (rows, labels). It returns the mean over the rows, one number.
-        identity: sha256 of the function's code.
+        identity: sha256 of the function's code, and of the values that it reads.
     """
 
     name: str

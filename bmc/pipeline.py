@@ -161,7 +161,7 @@ class Pipeline:
 
         Example:
             >>> with bmc.load("bmc-runs/tiny-movie-reviews-onnx") as classify:
-            ...     for prediction in classify.batch(open("texts.txt"), size=8):
+            ...     for prediction in classify.batch(map(str.strip, open("texts.txt")), size=8):
             ...         print(prediction.label)
         """
         _check_errors(errors)

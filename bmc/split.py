@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bmc.folds import Fold
 from bmc.inputs import Many, Row
+from bmc.inputs.spaced import SpacedWords
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _VALIDATION_SHARE, _TEST_SHARE = 0.1, 0.2
@@ -154,6 +155,12 @@ def content_of(row: Row) -> bytes:
         return row
     array = np.ascontiguousarray(row)
     return f"{array.dtype}{array.shape}".encode() + array.tobytes()
+
+
+def identity_of(row: Row) -> bytes:
+    """Return the bytes of a row's content, with the white space between words where it is known."""
+    text = f"\x1e{row.text}" if isinstance(row, SpacedWords) else ""
+    return content_of(row) + text.encode()
 
 
 def _digest(row: Row) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable
-from types import CodeType
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +12,7 @@ from bmc.errors import UsageError
 from bmc.measure.custom import CustomScore, ScoreFunction
 from bmc.measure.scores import NAMES
 from bmc.model import CustomLoss
+from bmc.training.code_identity import identity_of_function
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """A function of outputs and labels (rows) that returns the mean loss, a scalar. Outputs are logits
@@ -34,7 +33,7 @@ def custom_loss_of(function: Loss | None) -> CustomLoss | None:
         return None
     name = _name_of(function, "loss")
     private = copy.deepcopy(function) if isinstance(function, nn.Module) else function
-    return CustomLoss(name, private, _identity_of(function))
+    return CustomLoss(name, private, identity_of_function(function))
 
 
 def custom_score_of(function: ScoreFunction | None) -> CustomScore | None:
@@ -50,7 +49,7 @@ def custom_score_of(function: ScoreFunction | None) -> CustomScore | None:
         raise UsageError(
             f"score is named {name!r}, as one of bmc's own is; give the function another name"
         )
-    return CustomScore(name, function)
+    return CustomScore(name, function, identity=identity_of_function(function))
 
 
 def _name_of(function: Any, what: str) -> str:
@@ -68,18 +67,3 @@ def _name_of(function: Any, what: str) -> str:
         )
     name = str(getattr(function, "__name__", type(function).__name__))
     return name if name.isidentifier() else what
-
-
-def _identity_of(function: Any) -> str:
-    """Return the sha256 of a function's code; for other callables, of their `repr`."""
-    code = getattr(function, "__code__", None)
-    content = _content(code) if isinstance(code, CodeType) else repr(function)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _content(code: CodeType) -> str:
-    """Return the instructions, names and constants of a function and of its inner functions."""
-    constants = [
-        _content(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts
-    ]
-    return f"{code.co_code.hex()} {code.co_names} {constants}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from bmc.contracts import tasks
 from bmc.data import Table
 from bmc.errors import DataError, UsageError
 from bmc.inputs.array import ArrayEncoder, ArrayInput
-from bmc.label_names import joined
+from bmc.label_names import as_number, joined
 
 LABELS = ("label", "labels", "y", "target")
 """Names under which a dictionary's or a table's labels are looked for."""
@@ -111,13 +112,13 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
 
     Args:
         columns: the inputs and labels.
-        classes: names of the classes, in the order of the network's outputs; when None, whole
-            numbers are their own names, and names are sorted.
+        classes: names of the classes, in the order of the network's outputs; when None, numbers
+            are their own names, in the order of their values, and names are sorted.
         task: name of the task, such as "classification".
 
     Raises:
-        DataError: a label is not one of the classes, or is a list where a row has one label; or
-            lists of 0 and 1 have different lengths.
+        DataError: a label is missing, is no number in a regression, is not one of the classes, or
+            is a list where a row has one label; or lists of 0 and 1 have different lengths.
     """
     several = tasks.label_reading(task).several
     if several != any(isinstance(label, list | tuple) for label in columns.labels):
@@ -126,7 +127,7 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
     rows: Any = arrays[0] if len(arrays) == 1 else list(zip(*arrays, strict=True))
     features = _feature_names(columns)
     if tasks.task(task).is_numeric:
-        labels = [repr(float(label)) for label in columns.labels]
+        labels = [repr(_number(label)) for label in columns.labels]
         return Table(rows, labels, kind="array", features=features)
     classes = classes or columns.classes or None
     if several:
@@ -135,7 +136,8 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
         return Table(rows, texts, kind="array", classes=given, features=features, several=True)
     if classes is None:
         labels = [_name(label) for label in columns.labels]
-        return Table(rows, labels, kind="array", features=features)
+        by_value = _by_value(labels)
+        return Table(rows, labels, kind="array", classes=by_value, features=features)
     names = [_class_of(label, classes) for label in columns.labels]
     return Table(rows, names, kind="array", classes=tuple(classes), features=features)
 
@@ -413,15 +415,49 @@ def _label_set(labels: Any, names: Sequence[str]) -> str:
 
 
 def _name(label: Any) -> str:
+    _check_label(label)
     is_whole = isinstance(label, bool | float) and label == int(label)
-    return str(int(label)) if is_whole else str(label)
+    return str(int(label)) if is_whole else str(label).strip()
+
+
+def _number(label: Any) -> float:
+    _check_label(label)
+    number = as_number(str(label).strip())
+    if number is None:
+        raise DataError(f"a row has the label {label!r:.40}; a regression learns numbers")
+    return number
+
+
+def _check_label(label: Any) -> None:
+    """Refuse a label that is missing.
+
+    Raises:
+        DataError: the label is None, NaN, infinite, or an empty text.
+    """
+    is_number = isinstance(label, float)
+    is_missing = not math.isfinite(label) if is_number else label is None or not str(label).strip()
+    if is_missing:
+        raise DataError(f"a row has the label {label!r}, which is none; fill or remove the row")
+
+
+def _by_value(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes that are negative or fractional numbers, by value; else ().
+
+    Other names have their usual order.
+    """
+    names = {*labels}
+    numbers = {name: as_number(name) for name in names}
+    if None in numbers.values() or all(name.isdecimal() for name in names):
+        return ()
+    return tuple(sorted(names, key=lambda name: (numbers[name], name)))
 
 
 def _class_of(label: Any, classes: Sequence[str]) -> str:
+    _check_label(label)
     if isinstance(label, str):
-        return label
+        return label.strip()
     number = int(label)
-    if not 0 <= number < len(classes):
+    if number != label or not 0 <= number < len(classes):
         raise DataError(f"a row has the label {label}; there are {len(classes)} classes, from 0")
     return classes[number]
 

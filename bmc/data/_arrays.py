@@ -49,6 +49,11 @@ def read(path: Path, columns: Sequence[str], label_column: str, several: bool = 
     table = _part(path, main_arrays, "", test, several)
     if test and test.kind != table.kind:
         raise DataError(f"{path}: train holds {table.kind} rows, the test part {test.kind} rows")
+    if test and test.classes != table.classes:
+        raise DataError(
+            f"{path}: labels has {len(table.classes)} columns, test_labels {len(test.classes)}; "
+            "each needs a column of 0 or 1 for every label, in one order"
+        )
     if test and table.kind == "series" and len(table.rows) and len(test.rows):
         channels = [part.rows[0].shape[1] for part in (table, test)]
         if channels[0] != channels[1]:

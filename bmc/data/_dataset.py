@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.contracts.tasks import EMBEDDING
 from bmc.data._summary import Summary
 from bmc.errors import DataError
 from bmc.inputs import Many
@@ -154,8 +155,27 @@ def with_fewer_rows(
     return replace(
         data,
         train=data.train if train is None else data.train.spaced(train),
-        validation=data.validation if validation is None else data.validation.spaced(validation),
+        validation=data.validation if validation is None else _spaced(data, validation),
     )
+
+
+def _spaced(data: Dataset, count: int) -> Examples:
+    """Return validation rows at equal distances; both rows of a pair of sentences, or neither."""
+    part = data.validation
+    if data.task != EMBEDDING or not len(part) or not np.isfinite(_similarity(part.labels[0])):
+        return part.spaced(count)
+    step = _step(len(part) // 2, max(count // 2, 1))
+    places = [place for first in range(0, len(part), 2 * step) for place in (first, first + 1)]
+    rows, labels = ([values[place] for place in places] for values in (part.rows, part.labels))
+    of_arrays: Any = np.stack(labels) if isinstance(part.labels, np.ndarray) else tuple(labels)
+    return Examples(tuple(rows), of_arrays)
+
+
+def _similarity(label: Any) -> float:
+    """Return the similarity of a row's pair; NaN for a row that is in none, or has a class."""
+    if isinstance(label, int | np.integer):
+        return float("nan")
+    return float(np.ravel(label)[-1])
 
 
 def check_same(data: Dataset, fingerprint: object, model: str) -> None:

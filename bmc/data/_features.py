@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc import console
 from bmc.data._columns import label_columns_of, places_of
 from bmc.data._dataset import Table
 from bmc.data._tables import FORMATS, classes_of, labels_of, records
@@ -27,6 +28,7 @@ WAY_OUT = "Name yours with --features and --label-column"
 _NO_VALUE = {"", "nan", "none", "null", "na", "n/a", "#n/a", "nil", "<na>", "?"}
 _TRUTH = {"true": 1.0, "false": 0.0}
 _SEPARATED = re.compile(r"[-+]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
+_NAMELESS = re.compile(r"|Unnamed: \d+")  # what pandas writes, and reads, for its row index
 _MOSTLY = 0.5  # share of a column's values that are numbers, from which on a text is a mistake
 
 
@@ -143,7 +145,13 @@ def chosen(
     """
     labels = {name.strip() for name in label_columns}
     if tuple(features) == (ALL_FEATURES,):
-        columns = tuple(name for name in available if name.strip() not in labels)
+        others = [name for name in available if name.strip() not in labels]
+        columns = tuple(name for name in others if not _NAMELESS.fullmatch(name.strip()))
+        if nameless := [name for name in others if name not in columns]:
+            console.note(
+                f"{where}: the column {nameless[0]!r} has no name, as one that numbers the rows: "
+                "it is left out (--features by name reads it)"
+            )
     else:
         columns = tuple(
             part.strip() for name in features for part in _parts(name, available) if part.strip()

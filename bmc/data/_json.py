@@ -36,14 +36,17 @@ def records(
 
 
 def names(path: Path) -> list[str]:
-    """Return the keys of the first object, in order.
+    """Return the keys of all objects, in the order in which they first occur.
 
     Raises:
         DataError: there is no object.
     """
+    keys: dict[str, None] = {}
     for _, record in objects(path):
-        return [str(name) for name in record]
-    raise DataError(f"{path} has no rows")
+        keys |= dict.fromkeys(map(str, record))
+    if not keys:
+        raise DataError(f"{path} has no rows")
+    return list(keys)
 
 
 def objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -41,7 +41,8 @@ def table_without_labels(
         if len(text_columns) == _PAIR:  # a pair without a similarity says nothing
             return None
         module, _ = FORMATS[ending]
-        if label_column in importlib.import_module(f"bmc.data.{module}").names(Path(reference)):
+        names = importlib.import_module(f"bmc.data.{module}").names(Path(reference))
+        if label_column.strip() in {name.strip() for name in names}:
             return None
     rows, _ = _unlabeled.read(reference, "text", text_columns)
     return Table(rows, [""] * len(rows), notes=("rows have no labels",))

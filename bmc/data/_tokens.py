@@ -19,6 +19,7 @@ from bmc.data._json import objects
 from bmc.data._values import characters
 from bmc.data_files import opened
 from bmc.errors import DataError, SettingError
+from bmc.inputs.spaced import SpacedWords
 from bmc.inputs.words import split_text
 from bmc.label_names import SEPARATOR
 from bmc.tag_schemes import BIO, OUTSIDE, first_break, marks_spans, parts_of, scheme_of, types_of
@@ -124,10 +125,7 @@ def in_memory(rows: Sequence[Any], tags: Sequence[Any], names: Sequence[str]) ->
         named = _plain(row_tags)
         if isinstance(named, list):
             named = [_name_of(tag, names, where) for tag in named]
-        row = _of_tokens(_plain(words), named, ("tokens", "tags"), where, number)
-        for text in (*row.words, *row.tags):
-            characters(text, where)
-        tagged.append(row)
+        tagged.append(_of_tokens(_plain(words), named, ("tokens", "tags"), where, number))
     return replace(table_of(tagged, "data"), classes=tuple(names))
 
 
@@ -194,7 +192,8 @@ def words_in(row: Any, where: str) -> tuple[str, ...]:
         DataError: it is neither, is empty, or a word has white space or a lone surrogate.
     """
     if isinstance(row, str) and row.strip():
-        return split_text(characters(row, where)).words
+        words = split_text(characters(row, where))
+        return SpacedWords(words.words, words.text, words.starts)
     is_list = isinstance(row, list | tuple) and all(isinstance(word, str) for word in row)
     if isinstance(row, str) or not is_list or not row:
         raise DataError(f"{where} is {row!r:.60}; it must be a text, or a list of words")
@@ -373,6 +372,8 @@ def _of_tokens(tokens: Any, tags: Any, keys: tuple[str, str], where: str, number
             f"{where} has {len(tokens)} {keys[0]} and {len(tags)} {keys[1]}; each word needs one "
             "tag"
         )
+    for text in (*tokens, *tags):
+        characters(text, where)
     for word, tag in zip(tokens, tags, strict=True):
         if len(word.split()) != 1 or word != word.strip() or not tag.strip():
             raise DataError(
@@ -388,7 +389,7 @@ def _of_spans(text: Any, spans: Any, where: str, number: int) -> tuple[TaggedRow
     """Return a row with the tags of its spans, and the number of spans that end inside a word."""
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{where} has an empty text, or none ({text!r:.40}); remove the row")
-    words = split_text(text)
+    words = split_text(characters(text, where))
     tags, widened = [OUTSIDE] * len(words.words), 0
     end_before = 0
     for start, end, label in sorted(_checked(span, text, where) for span in _listed(spans, where)):
@@ -411,7 +412,8 @@ def _of_spans(text: Any, spans: Any, where: str, number: int) -> tuple[TaggedRow
         widened += words.places[covered[-1]][1] > end
         for index in covered:
             tags[index] = f"{'B' if index == covered[0] else 'I'}-{label}"
-    return TaggedRow(words.words, tuple(tags), [number] * len(tags)), widened
+    row = SpacedWords(words.words, words.text, words.starts)
+    return TaggedRow(row, tuple(tags), [number] * len(tags)), widened
 
 
 def _listed(spans: Any, where: str) -> list[Any]:

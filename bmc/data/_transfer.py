@@ -22,6 +22,7 @@ from bmc.inputs.image import read_image
 from bmc.split import keys_of
 
 _TEXTS = ("text", "words")
+_NUMBERS = ("array", "series", "features")
 
 
 @dataclass(frozen=True)
@@ -195,16 +196,29 @@ def _held_out(avoid: Dataset, rows: Many) -> NDArray[np.uint64]:
 def _keys(rows: Many, kind: str) -> NDArray[np.uint64]:
     """Return a key for each row; files of the same pixels or samples have equal keys.
 
-    Words are compared by their characters, since files split texts differently.
+    Words are compared by their characters, since files split texts differently, and numbers by
+    their values in float32, whatever type they are stored in.
     """
     if kind == "words":
         return keys_of([("".join(row),) for row in rows])
     if kind == "audio" and len(rows):
         return np.concatenate([keys_of([read_clip(row)]) for row in rows])
-    if not len(rows) or not isinstance(rows[0], Path):
+    if kind in _NUMBERS and len(rows):
+        return np.concatenate([keys_of([_numbers(row)]) for row in rows])
+    if kind != "image" or not len(rows) or not isinstance(rows[0], Path | bytes):
         return keys_of(rows)
     # One file at a time: they may be more than fit into memory.
-    return np.concatenate([keys_of([read_image(path, channels=3)]) for path in rows])
+    return np.concatenate([keys_of([read_image(file, channels=3)]) for file in rows])
+
+
+def _numbers(row: Any) -> Any:
+    """Return a row's numbers as they are compared: a network reads them in float32."""
+    if isinstance(row, tuple):
+        return tuple(_numbers(part) for part in row)
+    values = np.asarray(row)
+    if values.dtype.kind == "f":
+        values = values.astype(np.float32)
+    return values.astype(np.float64) + 0.0  # -0 is 0
 
 
 def _sized(images: Iterable[Any], shape: Sequence[int]) -> NDArray[np.uint8]:

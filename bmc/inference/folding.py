@@ -1,4 +1,4 @@
-"""Fold batch norms into the preceding layers."""
+"""Fold batch norms into the preceding layers, and the limit of an embedding into its rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -38,6 +39,24 @@ def fold_batch_norms(module: nn.Module, pairs: Sequence[tuple[str, str]] = ()) -
                 setattr(parent, name, fused)
                 setattr(parent, norm, nn.Identity())
     return form
+
+
+@torch.no_grad()
+def fold_max_norm(module: nn.Module) -> None:
+    """Scale the rows of embeddings to their `max_norm` in place, and drop the limit.
+
+    PyTorch scales a row each time that it is looked up; what replaces an embedding does not.
+
+    Args:
+        module: an embedding, or a network that may have some.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding) and layer.max_norm is not None:
+            every_row = torch.arange(layer.num_embeddings, device=layer.weight.device)
+            torch.embedding_renorm_(
+                layer.weight.detach(), every_row, layer.max_norm, layer.norm_type
+            )
+            layer.max_norm = None
 
 
 def _fused(layer: nn.Module, norm: nn.Module, uses: Counter[int]) -> nn.Module | None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from bmc.contracts import families
 from bmc.errors import UsageError
+from bmc.inference.folding import fold_max_norm
 from bmc.inference.half_precision import HalfPrecisionLayer
 from bmc.inference.quantized_layers import QuantizedLayer
 from bmc.model import Form, Model
@@ -57,13 +58,15 @@ def become_inference_form(model: Model) -> None:
             "the model is quantized already; quantize the unquantized model that it came from"
         )
     form = inference_form(model)
-    model.module = copy.deepcopy(form) if form is model.module else form
+    is_own = form is not model.module  # else it has the user's parameters, some of them frozen
+    model.module = form if is_own else copy.deepcopy(form)
     setattr(model.module, _MARK, True)
     # PyTorch's fused attention reads the weights of layers directly, without calling the layers,
     # and would use the unquantized weights.
     torch.backends.mha.set_fastpath_enabled(False)
-    for parameter in model.module.parameters():
-        parameter.requires_grad = True
+    fold_max_norm(model.module)
+    for parameter in model.module.parameters() if is_own else ():
+        parameter.requires_grad = parameter.is_floating_point()
 
 
 def output_linear(form: nn.Module) -> str | None:

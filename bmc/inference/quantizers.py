@@ -143,6 +143,8 @@ class DynamicActivationQuantizer(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return values of any shape, quantized and dequantized; gradients pass unchanged."""
+        if not values.numel():
+            return values
         # Scale and zero point as ONNX's DynamicQuantizeLinear chooses them.
         low, high = values.amin().clamp(max=0.0), values.amax().clamp(min=0.0)
         scale = ((high - low) / STEPS).clamp(min=_MIN_SCALE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,9 +63,10 @@ class _DirectReads(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor) and self._inside:
+        is_computed = any(isinstance(value, Tensor) for value in _flat([result]))
+        if is_computed and self._inside:
             reader = self._inside[-1]
-            for value in [*args, *(kwargs or {}).values()]:
+            for value in _flat([*args, *(kwargs or {}).values()]):
                 owners = self._owners.get(id(value), [])
                 if owners and not any(owner is reader for owner in owners):
                     paths = [self._paths[id(owner)] for owner in owners]
@@ -89,3 +90,12 @@ class _DirectReads(TorchFunctionMode):
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield values, and in place of a list or tuple what is in it."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from value
+        else:
+            yield value

@@ -250,8 +250,9 @@ class TextEncoder:
         return _HTML_BREAK.sub(" ", text) if self.settings.html_breaks and "<" in text else text
 
     def texts_of(self, row: Row) -> tuple[str, ...]:
-        """Return the texts that the tokenizer reads of a row, one after the other."""
-        return tuple(self.cleaned(text) for text in ((row,) if isinstance(row, str) else row))
+        """Return the texts that the tokenizer reads of a row, each with the prompt before it."""
+        texts = (row,) if isinstance(row, str) else row
+        return tuple(self.settings.prompt + self.cleaned(text) for text in texts)
 
     def batch(self, encoded: Many, indices: Sequence[int]) -> Arrays:
         """Pad rows to the length of the longest.

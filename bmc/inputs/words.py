@@ -23,6 +23,7 @@ from bmc.inputs._rows_of_text import texts_of
 from bmc.inputs._words import Words as Words
 from bmc.inputs._words import joined_words, single_spaced, windows
 from bmc.inputs._words import split_text as split_text
+from bmc.inputs.spaced import SpacedWords
 from bmc.inputs.text import (
     TextEncoder,
     TextSettings,
@@ -130,6 +131,8 @@ class WordEncoder(TextEncoder):
         if isinstance(row, str):
             texts_of(row, number, 1)
             return split_text(row)
+        if isinstance(row, SpacedWords) and row:
+            return Words(row.text, tuple(row), row.starts)
         if not isinstance(row, tuple) or not row:
             raise DataError(
                 f"row {number}: the model takes a text, or a tuple of its words; this is "

@@ -30,12 +30,14 @@ class CustomScore:
         mean: number added to a regression's values after scaling; 0 where the values are in the
             labels' unit.
         scale: factor of a regression's values; 1 where the values are in the labels' unit.
+        identity: sha256 of the function's code, and of the values that it reads.
     """
 
     name: str
     function: ScoreFunction
     mean: float = 0.0
     scale: float = 1.0
+    identity: str = ""
 
     def in_units_of(self, mean: float, scale: float) -> CustomScore:
         """Return the score for values and labels of which the mean and the scale were removed."""

@@ -19,6 +19,7 @@ _BINS = 15  # of confidence
 # 40 MB; of more rows, and of more classes, the rows of each sample are taken one by one.
 _MAX_WEIGHTS = 10_000_000
 _MAX_CLASSES = 32
+_ROUNDING = 1e-20  # share of the squared labels below which their variance is none
 _MAX_EXACT = 2**24  # float32 adds whole numbers below it exactly
 NAMES = frozenset(
     {
@@ -138,10 +139,21 @@ def r2(values: Floats, truth: Floats) -> Interval:
     """Return R2, the fraction of the truth's variance that the values explain."""
 
     def score(rows: NDArray[np.int64]) -> float:
-        spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
-        return float(1 - ((values[rows] - truth[rows]) ** 2).sum() / max(spread, 1e-12))
+        return explained(((values[rows] - truth[rows]) ** 2).sum(), truth[rows])
 
     return bootstrap(score, len(truth))
+
+
+def explained(squared_error: float, truth: Floats) -> float:
+    """Return the fraction of the truth's variance that a model explains, whatever its unit.
+
+    Args:
+        squared_error: sum of the squared errors.
+        truth: the labels; where all are 0, the result is 1 without an error, else 0.
+    """
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    spread = max(spread, _ROUNDING * float((truth**2).sum()))  # equal labels: what rounding leaves
+    return 1 - float(squared_error) / spread if spread else float(not squared_error)
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.errors import DataError
 from bmc.label_names import as_number, natural
 from bmc.onnx_models.companions import CONFIG, json_beside
 from bmc.onnx_models.logits import classes_of, logits_of, single_values_of
@@ -50,6 +51,9 @@ def row_labels(
         names: all labels of the folder or table, of which some may be in no row.
         where: where they come from, for notes.
         are_named: whether the caller named the labels. Others must fit an output.
+
+    Raises:
+        DataError: labels that the caller named are below 0, and not -1 for rows without a label.
     """
     configured = _index_by_name(json_beside(file.path, CONFIG))
     index_of = _configured_classes(configured, names)
@@ -72,6 +76,12 @@ def _whole_numbers(
 ) -> RowLabels:
     """Return class indices; values where the model has one value a row and they are no classes."""
     classes, largest = classes_of(file.graph), max(numbers)
+    is_unlabeled = {*numbers} - {-1} == {number for number in numbers if number >= 0}
+    if not (is_unlabeled and len({*numbers} - {-1}) > 1) and min(numbers) < 0 and classes:
+        reason = f"there is a label {min(numbers)}, and classes are numbered from 0"
+        if are_named:
+            raise DataError(f"the labels of {where}: {reason}; -1 stands for no label")
+        return RowLabels(None, _unfit(where, reason))
     if not logits_of(file.graph) and single_values_of(file.graph) and largest > 1:
         return RowLabels(np.array(numbers, np.float64), "")
     if not are_named and (classes is None or largest >= classes):

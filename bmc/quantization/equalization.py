@@ -105,7 +105,9 @@ def largest_inputs(
     largest: dict[str, Tensor] = {}
 
     def observe(path: str, values: Tensor) -> None:
-        batch_largest = values.abs().flatten(0, -2).amax(dim=0)
+        if not values.numel():  # such as an expert to which no row of the batch goes
+            return
+        batch_largest = values.abs().reshape(-1, values.shape[-1]).amax(dim=0)
         largest[path] = batch_largest.maximum(largest.get(path, batch_largest))
 
     observe_inputs(form, linears, encoder, rows, observe, "looking for outlying channels")

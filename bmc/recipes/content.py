@@ -171,14 +171,25 @@ def _module_files(folder: Path, module: str) -> set[Path]:
     while pending:
         name = pending.pop()
         package, file = folder / name, folder / f"{name}.py"
-        if (package / "__init__.py").is_file():
-            files = set(package.rglob("*.py")) - found
+        if (package / "__init__.py").is_file() or not file.is_file():
+            files = _sources_below(package) - found
         else:
-            files = {file} - found if file.is_file() else set()
+            files = {file} - found
         found |= files
         if folder.name not in _INSTALLED:
             pending += [each for path in files for each in _imported(path)]
     return found
+
+
+def _sources_below(folder: Path) -> set[Path]:
+    """Return the source files of a package, with or without an __init__.py."""
+    return {
+        path
+        for path in (folder.rglob("*.py") if folder.is_dir() else ())
+        if not any(
+            part.startswith(".") or part in _INSTALLED for part in path.relative_to(folder).parts
+        )
+    }
 
 
 def _imported(path: Path) -> Iterator[str]:

@@ -62,7 +62,7 @@ def plan_of(recipe: Recipe, most: int | None = MOST_STEPS) -> Plan:
         for step in ordered
         for index in range(len(variants[step.name]))
     )
-    exports = tuple(step.name for step in steps if step.verb == "export")
+    exports = tuple(step.name for step in steps if step.makes_bundle)
     return Plan(
         recipe.name,
         steps,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bmc import workspace
 from bmc.contracts import families
 from bmc.errors import UsageError
 from bmc.folds import Fold
@@ -110,9 +111,16 @@ def _model(step: Step, argument: str, reference: str, hashes: Hashes) -> str:
                     "model: add a step that trains it, and name that step as the teacher"
                 )
         return " ".join(of_model(name.strip(), hashes) for name in names)
-    if is_name and argument in ("model", "student"):
+    is_built = argument == "student" or not _is_in_workspace(reference)
+    if is_name and argument in ("model", "student") and (step.verb == "train" or is_built):
         return f"name {reference}"
     return of_model(reference, hashes)
+
+
+def _is_in_workspace(reference: str) -> bool:
+    """Tell whether a model directory has this path, or this name in the workspace."""
+    paths = (Path(reference), workspace.root() / reference)
+    return any(workspace.kind_of(path) == "model" for path in paths)
 
 
 def _data_of(call: Call, hashes: Hashes) -> dict[str, str]:

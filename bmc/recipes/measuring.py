@@ -58,10 +58,7 @@ def measure(plan: Plan, store: StepStore, folders: Mapping[str, Path]) -> Measur
     wants_report = plan.report is not None or bool(plan.gates)
     if not (timed or (wants_report and exports)):
         return Measured()
-    shown = [*timed] if plan.bench else [*exports]
-    shown += [
-        name for name in exports if folders[name].name.endswith(".failed") and name not in shown
-    ]
+    shown = [*timed, *(name for name in exports if name not in timed)]
     paths = [folders[name] for name in shown]
     key = measurement_key(plan, store, paths, bool(timed))
     record = workspace.root() / FOLDER / f"{slug(plan.name)}.measured"

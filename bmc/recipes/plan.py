@@ -25,6 +25,12 @@ class Step:
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def makes_bundle(self) -> bool:
+        """Whether the result is a bundle: of an export, and of any step of an ONNX file."""
+        is_of_file = str(self.settings.get("model", "")).lower().endswith(".onnx")
+        return self.verb == "export" or is_of_file or self.settings.get("target") is not None
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,7 +39,7 @@ class Plan:
     Args:
         name: name of the recipe.
         steps: each step stands after those whose results it takes.
-        bench: names of the steps of `export` whose bundles are timed, in turn, at the end.
+        bench: names of the steps whose bundles are timed, in turn, at the end.
         gates: limits that every bundle must meet, as `bmc report --gate` reads them.
         measurement: settings of `bmc.workflows.options.Measurement` for the bench, by name.
         report: settings of `bmc.workflows.options.Reporting`, by name; None for no report.

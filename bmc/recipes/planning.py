@@ -119,12 +119,15 @@ def users_of(plan: Plan) -> Mapping[str, set[str]]:
 
 
 def timing_steps(plan: Plan) -> frozenset[str]:
-    """Return the names of the steps that time a bundle: the export of a quantized model does."""
+    """Return the names of the steps that time a bundle: the export of a quantized model does.
+
+    Quantizing an ONNX file does too: its result is a bundle.
+    """
     verbs = {step.name: step.verb for step in plan.steps}
 
     def times(step: Step) -> bool:
         if step.verb == "quantize":
-            return step.settings.get("target") is not None
+            return step.makes_bundle
         made_by = [verbs[name] for name in step.inputs.values()]
         return step.verb == "export" and (not made_by or "quantize" in made_by)
 

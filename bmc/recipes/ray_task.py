@@ -114,7 +114,7 @@ def lost(is_memory: bool, times: int) -> str:
 
 def needs_machine(step: Step) -> bool:
     """Tell whether a step may time a bundle: then it reserves all cores of a machine."""
-    return step.verb == "export" or (step.verb == "quantize" and "target" in step.settings)
+    return step.verb == "export" or (step.verb == "quantize" and step.makes_bundle)
 
 
 def environment(threads: int, more: Mapping[str, Any]) -> dict[str, Any]:

@@ -200,7 +200,8 @@ def _observed(module: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, lis
 
     def hook_of(pairs: list[Pair]) -> Any:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            pairs.append((inputs[0], output))
+            # What follows may overwrite both, such as an activation with inplace=True.
+            pairs.append((inputs[0].clone(), output.clone()))
 
         return hook
 

@@ -38,7 +38,8 @@ def numbered(table: Table, name: str) -> tuple[tuple[str, ...], NDArray[Any], ND
         )
     held = table.official_test.labels if table.official_test else ()
     rows, held_rows = ([names_in(text) for text in texts] for texts in (table.labels, held))
-    found = sorted({label for labels in (*rows, *held_rows) for label in labels}, key=natural)
+    names = {label for labels in (*rows, *held_rows) for label in labels}
+    found = sorted(sorted(names), key=natural)  # 1 and 01 have equal keys
     if len(found) < 2:
         named = f"only the label {found[0]!r}" if found else "no labels"
         raise DataError(

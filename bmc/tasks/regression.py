@@ -74,8 +74,7 @@ def interval(outputs: Values, labels: NDArray[Any]) -> scores.Interval:
 def value(outputs: Values, labels: NDArray[Any]) -> float:
     """Return R2."""
     numbers, truth = outputs[:, 0].astype(np.float64), labels.astype(np.float64)
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    return 1 - float(((numbers - truth) ** 2).sum()) / max(spread, 1e-12)
+    return scores.explained(float(((numbers - truth) ** 2).sum()), truth)
 
 
 def lost(outputs: Values, reference: Values, labels: NDArray[Any]) -> scores.Interval:
@@ -84,8 +83,9 @@ def lost(outputs: Values, reference: Values, labels: NDArray[Any]) -> scores.Int
     errors, reference_errors = ((values[:, 0] - truth) ** 2 for values in (outputs, reference))
 
     def loss_of_r2(rows: NDArray[np.int64]) -> float:
-        spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
-        return float((errors[rows] - reference_errors[rows]).sum() / max(spread, 1e-12))
+        by_model, by_reference = errors[rows].sum(), reference_errors[rows].sum()
+        of_rows = truth[rows]
+        return scores.explained(by_reference, of_rows) - scores.explained(by_model, of_rows)
 
     return scores.bootstrap(loss_of_r2, len(truth))
 

@@ -47,7 +47,7 @@ def numbered(table: Table, name: str) -> tuple[tuple[str, ...], Labels, Labels]:
     held = table.official_test.labels if table.official_test else ()
     rows, held_rows = ([names_in(text) for text in texts] for texts in (table.labels, held))
     in_rows = {tag for row in (*rows, *held_rows) for tag in row}
-    tags = list(table.classes) or sorted(in_rows, key=natural)
+    tags = list(table.classes) or sorted(sorted(in_rows), key=natural)
     if missing := set(tags) ^ in_rows:
         raise DataError(
             f"data {name!r}: the tags are named {', '.join(tags)}, and rows have "

@@ -36,7 +36,7 @@ _SCORING_BATCH = 250
 _MAX_SCORED_IMAGES = 5000
 _FILTERS = (32, 64)
 _LEAST_VARIANCE = 1e-6
-_UNUSED_SETTINGS = ("l1", "batch_tokens", "class_weights", "auxiliary_weight")
+_UNUSED_SETTINGS = ("l1", "batch_tokens", "accumulate", "class_weights", "auxiliary_weight")
 
 
 class Networks(nn.Module):
@@ -172,6 +172,7 @@ class _Adversarial(Epochs):
     """Epochs that train discriminator and generator in turn; the running average is the result."""
 
     score_name = "Frechet distance"
+    lower_is_better = True
 
     def __init__(
         self,

@@ -83,7 +83,7 @@ def augmented(inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str,
         key = _INPUT_OF_KIND[_kind_of(name)]
         _check_input(name, key, changed)
         if name == "word-swap":
-            changed["input_ids"] = _word_swap(changed["input_ids"], changed[key])
+            changed["input_ids"] = _word_swap(changed["input_ids"], changed[key], inputs[key])
         else:
             changed[key] = _AUGMENTATIONS[name](changed[key])
     return changed
@@ -202,12 +202,17 @@ def _word_drop(mask: Tensor) -> Tensor:
     return mask * is_kept
 
 
-def _word_swap(ids: Tensor, mask: Tensor) -> Tensor:
+def _word_swap(ids: Tensor, mask: Tensor, whole: Tensor) -> Tensor:
     """Exchange random tokens with the next one; the first, separators and padding stay.
 
     A text ends with its separator, and a token is exchanged at most once.
+
+    Args:
+        ids: token ids (rows, length).
+        mask: 1 for each token that is read, (rows, length).
+        whole: the mask before words were dropped.
     """
-    last = (mask.sum(dim=1, keepdim=True).long() - 1).clamp(min=0)
+    last = (whole.sum(dim=1, keepdim=True).long() - 1).clamp(min=0)
     moves = mask.bool() & (ids != ids.gather(1, last))
     moves[:, 0] = False
     pairs = moves[:, :-1] & moves[:, 1:]

@@ -79,10 +79,10 @@ def custom_loss(
 
 
 def identity_of(model: Model) -> list[str]:
-    """Return the identity of a custom loss in a list; an empty list without a custom loss."""
+    """Return the identities of a custom loss and of a custom score, as far as there are any."""
     loss = families.network(model.family).loss
-    custom = loss(model) if loss else None
-    return [custom.identity] if custom else []
+    functions = [loss(model) if loss else None, custom_score(model)]
+    return [function.identity for function in functions if function]
 
 
 def refuse_unread(model: Model, settings: TrainingSettings) -> None:

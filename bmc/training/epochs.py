@@ -84,6 +84,8 @@ class Epochs(ABC):
 
     score_name: str
     """Name of the score in notes, such as "validation accuracy"."""
+    lower_is_better = False
+    """Whether a smaller score is a better one."""
 
     def __init__(
         self,
@@ -147,7 +149,8 @@ class Epochs(ABC):
         if after_step and progress.epoch < settings.epochs:
             after_step(module, done / self._total)
         with console.progress("training", self._total, done=done) as advance:
-            while progress.epoch < settings.epochs and not is_stale(progress, settings.patience):
+            patience, lower = settings.patience, self.lower_is_better
+            while progress.epoch < settings.epochs and not is_stale(progress, patience, lower):
                 self.start_epoch()
                 for indices in self._order(progress.epoch)[progress.step :]:
                     step = min(progress.epoch * self._steps + progress.step, self._total - 1)
@@ -255,17 +258,18 @@ class Epochs(ABC):
         )
 
 
-def is_stale(progress: Progress, patience: int) -> bool:
+def is_stale(progress: Progress, patience: int, lower_is_better: bool = False) -> bool:
     """Return whether the score has not improved for a number of epochs.
 
     Args:
         progress: progress of the run.
         patience: number of epochs after the first epoch with the best score; 0 for no limit.
+        lower_is_better: whether a smaller score is a better one.
     """
     if not patience or not progress.history:
         return False
-    best_epoch = progress.history.index(max(progress.history)) + 1
-    return progress.epoch - best_epoch >= patience
+    best = min(progress.history) if lower_is_better else max(progress.history)
+    return progress.epoch - (progress.history.index(best) + 1) >= patience
 
 
 def _identity_of(networks: nn.Module, train: Rows, settings: TrainingSettings, run: str) -> str:

@@ -16,15 +16,16 @@ from torch.nn.functional import pad
 from bmc import console, disk, processes
 from bmc.contracts.targets import runtime_of
 from bmc.contracts.tasks import EMBEDDING
-from bmc.data import content_of
 from bmc.inference.form import training_form
 from bmc.inputs import Aligned, Many, OutputRows
 from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model, output_of
+from bmc.split import identity_of
 from bmc.training import collective
 from bmc.training.batches import Batch, Rows
 from bmc.training.bundle_network import is_bundle
+from bmc.training.code_identity import identity_of_code
 from bmc.training.device import autocast, device_of, has_bf16
 from bmc.training.identity import structure_of
 from bmc.training.loop import outputs_of
@@ -157,7 +158,12 @@ def _identity(teacher: Model, sha256: str, device: str) -> str:
     device_type = device_of(device).type
     bf16 = device_type == "cuda" or has_bf16()
     runtime = f" {_runtime(teacher.spec['target'])}" if is_bundle(teacher) else ""
-    return f"{sha256} {structure_of(teacher)} {device_type} {bf16} {torch.__version__}{runtime}"
+    code = ""
+    if getattr(teacher.module, "is_user_network", False):
+        code = f" {identity_of_code(teacher.module)}"
+    return (
+        f"{sha256} {structure_of(teacher)} {device_type} {bf16} {torch.__version__}{runtime}{code}"
+    )
 
 
 def _runtime(target: str) -> str:
@@ -168,7 +174,7 @@ def _runtime(target: str) -> str:
 def _name(identity: str, texts: Many) -> str:
     digest = hashlib.sha256(f"{identity} {len(texts)}".encode())
     for row in texts:
-        digest.update(content_of(row) + b"\x1e")
+        digest.update(identity_of(row) + b"\x1e")
     return digest.hexdigest()[:24]
 
 

@@ -18,11 +18,12 @@ from bmc import console, processes
 from bmc.contracts import Network, families
 from bmc.contracts.tasks import task
 from bmc.contracts.techniques import technique
-from bmc.data import Dataset, Examples, Labels, content_of
+from bmc.data import Dataset, Examples, Labels
 from bmc.errors import SettingError, UsageError
 from bmc.inference.form import is_quantized, output_linear, training_form
 from bmc.inputs import Many
 from bmc.model import AfterStep, Form, Loss, Metrics, Model, Work
+from bmc.split import identity_of as identity_of_row
 from bmc.tag_sequences import TagSequences
 from bmc.training.adversarial import Guide
 from bmc.training.batches import Batch, Rows
@@ -151,7 +152,7 @@ def fit_model(
     validation = Rows(data.validation.rows, data.validation.labels, model.encoder)
     digest = hashlib.sha256()
     for row in unlabeled:
-        digest.update(content_of(row) + b"\x1e")
+        digest.update(identity_of_row(row) + b"\x1e")
     parts = [data.fingerprint, digest.hexdigest(), structure_of(model), run, *identity_of(model)]
     run_identity = json.dumps(parts)
     family = families.network(model.family)

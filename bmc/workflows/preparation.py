@@ -35,7 +35,8 @@ def with_preparation(
         start: text that identifies the student's initial weights, for the cache of pretraining.
 
     Raises:
-        UsageError: n-grams of tokens would be trained before the vocabulary is pruned.
+        UsageError: n-grams of tokens would be trained before the vocabulary is pruned, or nothing
+            would be trained after words were split.
     """
     prepared: list[tuple[str, Step]] = []
     taught = list(steps)
@@ -48,6 +49,13 @@ def with_preparation(
         pruned: tuple[str, Step] = (VOCABULARY, Vocabulary(tokens=tokens))
         if taught and _compares_tokens(taught[0][1]):
             _refuse_trained_ngrams(settings, taught[0][1])
+            if tokens and len(taught) == 1:
+                raise UsageError(
+                    f"--vocabulary {tokens}: the vocabulary is pruned after signals that need the "
+                    "teacher's tokens, and nothing is learned after that, so that the student "
+                    "never sees the pieces of the words that are left out: learn the signals "
+                    "before the logits (--signal-order first), or use --vocabulary auto"
+                )
             prepared += [taught.pop(0), pruned]
         else:
             prepared.insert(0, pruned)

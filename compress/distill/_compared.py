@@ -21,7 +21,7 @@ from bmc.model import Form, Model, Work, output_of
 from bmc.training import collective
 from bmc.training.batches import Batch
 from bmc.training.device import autocast, device_of
-from bmc.training.ensemble import aligned_logits
+from bmc.training.ensemble import aligned_logits, answers_are_kept
 from bmc.training.identity import input_key
 from bmc.training.work import joined
 
@@ -74,8 +74,10 @@ class Compared:
         if internal:
             views = self._example_views(student, teacher, internal)
             indices = layers_of(layers, *views) if self._runs_teacher else []
-            for name, entry in internal.items():
-                self.signals[name] = entry.bind(*views, indices)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(torch.initial_seed())  # whatever was drawn before
+                for name, entry in internal.items():
+                    self.signals[name] = entry.bind(*views, indices)
         self.signals.to(self._device)
         self._teacher.to(self._device).eval()
 
@@ -83,7 +85,8 @@ class Compared:
         if LOGITS in weights:
             self._parts_of = logits_loss.parts_of(student, work.data)
             self._align = aligned_logits(teacher, student, work.data)
-            if not self._runs_teacher or logits_loss.more_teachers:
+            is_read_whole = work.augment and answers_are_kept(work.data.kind, work.augment)
+            if not self._runs_teacher or logits_loss.more_teachers or is_read_whole:
                 unlabeled = work.unlabeled
                 self._cached_logits = logits_loss.ensemble().answers(student, work, unlabeled)
         self.metrics = self._parts.metrics

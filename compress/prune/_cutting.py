@@ -82,10 +82,18 @@ def cut_mismatch(
         return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
     if outputs.shape != expected.shape:
         return f"outputs of shape {tuple(outputs.shape)} instead of {tuple(expected.shape)}"
-    if any(group.kind == "width" for group in groups if group.name in kept):
+    widths = {group.name for group in groups if group.kind == "width"}
+    others = {name: mask for name, mask in kept.items() if name not in widths}
+    if len(others) < len(kept):
+        return cut_mismatch(module, others, groups, example) if others else ""
+    finite = expected.isfinite()
+    if not finite.any():
+        return "its outputs are NaN or infinite, so that nothing can be compared"
+    difference = (outputs - expected)[finite].abs().max()
+    is_equal = bool(difference <= _TOLERANCE * expected[finite].abs().max())
+    if is_equal and torch.equal(outputs.isfinite(), finite):
         return ""
-    differ = (outputs - expected).abs().max() > _TOLERANCE * expected.abs().max()
-    return "a layer outside of the group reads its units" if differ else ""
+    return "a layer outside of the group reads its units"
 
 
 def weights_of(layer: nn.Module, axis: str, value_of: Callable[[Tensor], Tensor]) -> Tensor | None:

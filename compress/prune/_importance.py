@@ -70,6 +70,13 @@ def _changes_of_loss(groups: Sequence[Group], model: Model, work: Work) -> dict[
     )
     loss = label_loss(model, train.labels, TrainingSettings())
     module = model.module.eval()
+    frozen = [
+        value
+        for value in module.parameters()
+        if value.is_floating_point() and not value.requires_grad
+    ]
+    for value in frozen:
+        value.requires_grad = True
     scores = {group.name: torch.zeros(group.units) for group in groups}
     for batch in map(rows.batch, rows.in_order(_BATCH)):
         module.zero_grad()
@@ -84,6 +91,8 @@ def _changes_of_loss(groups: Sequence[Group], model: Model, work: Work) -> dict[
                     change += _by_unit(columns.sum(dim=1), member.units, group.units)
             scores[group.name] += change**2
     module.zero_grad()
+    for value in frozen:
+        value.requires_grad = False
     return scores
 
 

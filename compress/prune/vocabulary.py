@@ -24,6 +24,7 @@ from bmc.compress.prune._tokenizer import (
     prune_tokenizer,
 )
 from bmc.errors import SettingError, UsageError
+from bmc.inference.folding import fold_max_norm
 from bmc.inference.replacing import replace_layers
 from bmc.inference.token_ngrams import TokenNgrams
 from bmc.inputs.text import TextEncoder
@@ -70,6 +71,7 @@ class Vocabulary:
         """Prune the embedding and the tokenizer, and return the number of rows."""
         _check_ngrams(model)
         path, table = word_table(model, "vocabulary")
+        fold_max_norm(table)
         encoder: Any = model.encoder
         settings = encoder.settings
         padding_ids = {row for row in (settings.pad_id, table.padding_idx) if row is not None}

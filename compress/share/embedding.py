@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bmc.choices import Between, about
 from bmc.compress.share.lowrank import rank_for
 from bmc.errors import SettingError, UsageError
+from bmc.inference.folding import fold_max_norm
 from bmc.inference.replacing import replace_layers
 from bmc.model import Model, Record, Work
 from bmc.structure.word_table import word_table
@@ -71,6 +72,7 @@ class FactorizedEmbedding:
     def apply(self, model: Model, work: Work) -> Record:
         """Factorize the embedding and return its rank."""
         path, table = word_table(model, "embedding")
+        fold_max_norm(table)
         parent_path = path.rpartition(".")[0]
         parent = model.module.get_submodule(parent_path)
         weight, size = table.weight.detach(), table.weight.numel()

@@ -116,6 +116,8 @@ class LowRank:
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Replace each recorded layer by a pair of layers of the recorded rank."""
+        # PyTorch's fused encoder layer reads the weights of its layers without calling them.
+        torch.backends.mha.set_fastpath_enabled(False)
         pairs: dict[Tensor, nn.Sequential] = {}
         for name, rank in record.items():
             layer = model.module.get_submodule(name)

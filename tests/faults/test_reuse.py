@@ -516,7 +516,7 @@ def test_a_teachers_answers_are_kept_by_all_that_they_depend_on(
 def interrupted(bmc: Run, *command: object) -> None:
     """Run a command that is stopped after its first epoch, whose checkpoint is written."""
 
-    def stopped(progress: Progress, patience: int) -> bool:
+    def stopped(progress: Progress, *_: object) -> bool:
         if progress.epoch:
             raise KeyboardInterrupt
         return False

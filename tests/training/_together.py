@@ -110,7 +110,16 @@ def _taught(step: Step, folder: Path) -> tuple[Mapping[str, float], nn.Module, A
 
 
 def _summary(module: nn.Module) -> list[float]:
-    return [float(value.double().square().sum()) for value in module.state_dict().values()]
+    """Return the sum of squares of each tensor, without the biases of keys.
+
+    Softmax takes no notice of these, so that their gradient is nothing but rounding, of which Adam
+    makes steps as long as any.
+    """
+    return [
+        float(value.double().square().sum())
+        for name, value in module.state_dict().items()
+        if not name.endswith("key.bias")
+    ]
 
 
 def found(folder: Path) -> dict[str, Any]:
