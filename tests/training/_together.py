@@ -110,21 +110,13 @@ def _taught(step: Step, folder: Path) -> tuple[Mapping[str, float], nn.Module, A
 
 
 def _summary(module: nn.Module) -> list[float]:
-    """Return the sum of squares of each tensor, without the biases of keys.
-
-    Softmax takes no notice of these, so that their gradient is nothing but rounding, of which Adam
-    makes steps as long as any.
-    """
-    return [
-        float(value.double().square().sum())
-        for name, value in module.state_dict().items()
-        if not name.endswith("key.bias")
-    ]
+    return [float(value.double().square().sum()) for value in module.state_dict().values()]
 
 
 def found(folder: Path) -> dict[str, Any]:
     """Return losses, scores and weights of each training, with checkpoints in a folder."""
-    results: dict[str, Any] = {}
+    weights: dict[str, list[float]] = {}
+    results: dict[str, Any] = {"weights": weights}
     trainings: dict[str, Callable[[Path], tuple[Fitted, nn.Module]]] = {
         "images": images,
         "stopped": images,
@@ -132,7 +124,8 @@ def found(folder: Path) -> dict[str, Any]:
     }
     for name, train in trainings.items():
         fitted, module = train(folder / name)
-        results[name] = [fitted.losses, fitted.history, _summary(module)]
+        results[name] = [fitted.losses, fitted.history]
+        weights[name] = _summary(module)
     hashed = "0" * 64
     steps: dict[str, Step] = {
         "logits": Logits("teacher", hashed),
@@ -142,7 +135,8 @@ def found(folder: Path) -> dict[str, Any]:
     }
     for name, step in steps.items():
         scores, module, history = _taught(step, folder / name)
-        results[name] = [dict(scores), _summary(module), history]
+        results[name] = [dict(scores), history]
+        weights[name] = _summary(module)
     texts = [(f"text {number}" + " word" * (number % 9),) for number in range(150)]
     logits = cached_logits(lively_model(), hashed, texts, folder / "teacher", "cpu", "fp32")
     results["teacher"] = logits.flatten().tolist()
