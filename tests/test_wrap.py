@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import bmc
-from bmc import memory
+from bmc import artifact, memory
 from bmc.errors import BmcError, DataError, ModelCodeError, UnknownError, UsageError
 from tests._vnni import WEIGHT_BITS
 
@@ -311,3 +311,38 @@ def test_a_model_directory_of_another_process_says_what_to_call(
     changed.touch()  # it is not taken from the handles' cache
     with pytest.raises(UnknownError, match=r"bmc\.wrap\(module, data, name='Two'\)"):
         wrapped.predict((np.zeros(8, np.float32), 1))
+
+
+@pytest.mark.parametrize("labels", [[-1, 1], [-1.0, 0.0, 1.0], [0.5, 10.0, 2.0]])
+def test_classes_that_are_numbers_have_the_order_of_their_values(
+    workspace: Path, labels: list[float]
+) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    y = np.array([labels[row % len(labels)] for row in range(60)])
+    handle = bmc.wrap(Flat(columns=2) if len(labels) == 2 else nn.Linear(2, 3), (x, y))
+    assert [float(name) for name in artifact.load(handle.path).labels] == sorted(labels)
+
+
+@pytest.mark.parametrize(
+    ("label", "settings", "message"),
+    [
+        (None, {}, "which is none"),
+        (float("nan"), {}, "which is none"),
+        ("  ", {}, "which is none"),
+        (1.7, {"labels": ["a", "b"]}, r"the label 1\.7; there are 2 classes"),
+        (None, {"labels": ["a", "b"]}, "which is none"),
+        ("n/a", {"task": "regression"}, "a regression learns numbers"),
+        ("", {"task": "regression"}, "which is none"),
+    ],
+)
+def test_a_label_that_is_none_is_refused(
+    workspace: Path, label: Any, settings: dict[str, Any], message: str
+) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    plain: list[Any] = [0, 1] if settings else ["no", "yes"]
+    labels = [label, *(plain[row % 2] for row in range(59))]
+    columns = {"a": x[:, 0], "b": x[:, 1], "label": pandas.Series(labels, dtype=object)}
+    frame = pandas.DataFrame(columns)
+    module = nn.Linear(2, 1) if settings.get("task") else Flat()
+    with pytest.raises(DataError, match=message):
+        bmc.wrap(module, frame, **settings)

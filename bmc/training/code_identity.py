@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,12 @@ def identity_of_code(module: nn.Module) -> str:
 
 
 def _described(value: Any, seen: set[int]) -> str:
-    """Return a text that is equal for equal values, in each process."""
+    """Return a text that is equal for equal values, in each process.
+
+    Args:
+        value: any value.
+        seen: the ids of what was described already, or is being described.
+    """
     if isinstance(value, _SCALARS):
         return repr(value)
     if isinstance(value, Tensor):
@@ -61,19 +65,22 @@ def _described(value: Any, seen: set[int]) -> str:
         return _of_code(value, seen)
     if id(value) in seen:
         return type(value).__qualname__
-    seen = seen | {id(value)}
-    if isinstance(value, list | tuple):
-        return f"{type(value).__name__}({', '.join(_described(part, seen) for part in value)})"
-    if isinstance(value, set | frozenset):
-        return f"set({', '.join(sorted(_described(part, seen) for part in value))})"
-    if isinstance(value, Mapping):
-        entries = (f"{_described(k, seen)}: {_described(v, seen)}" for k, v in value.items())
-        return f"mapping({', '.join(entries)})"
-    return _of_object(value, seen)
+    seen.add(id(value))
+    if not isinstance(value, list | tuple | set | frozenset | dict):
+        return _of_object(value, seen)  # an object is described once
+    if isinstance(value, dict):
+        parts = [f"{_described(k, seen)}: {_described(v, seen)}" for k, v in value.items()]
+    else:
+        parts = [_described(part, seen) for part in value]
+    seen.remove(id(value))
+    is_set = isinstance(value, set | frozenset)
+    return f"{type(value).__name__}({', '.join(sorted(parts) if is_set else parts)})"
 
 
 def _of_object(value: Any, seen: set[int]) -> str:
     """Describe functions, classes, modules and other objects."""
+    if isinstance(value, ModuleType):
+        return value.__name__
     if isinstance(value, FunctionType):
         return _of_function(value, seen)
     if isinstance(value, MethodType):
@@ -81,6 +88,7 @@ def _of_object(value: Any, seen: set[int]) -> str:
     if isinstance(value, partial):
         return f"partial({_described([value.func, value.args, value.keywords], seen)})"
     if isinstance(value, type):
+        seen.discard(id(value))
         return _of_class(value, seen)
     if isinstance(value, nn.Module):
         return f"{identity_of_code(value)} {weights_of(value)}"
@@ -121,11 +129,11 @@ def _of_class(kind: type, seen: set[int]) -> str:
     name = f"{kind.__module__}.{kind.__qualname__}"
     if _is_of_library(kind) or id(kind) in seen:
         return name
-    seen = seen | {id(kind)}
+    seen.add(id(kind))
     functions = {
         key: getattr(value, "__func__", value)
         for key, value in sorted(vars(kind).items())
-        if isinstance(getattr(value, "__func__", value), FunctionType | _SCALARS)
+        if isinstance(getattr(value, "__func__", value), (FunctionType, *_SCALARS))
         and key not in ("__module__", "__doc__", "__firstlineno__", "__qualname__")
     }
     bases = [_of_class(base, seen) for base in kind.__bases__]

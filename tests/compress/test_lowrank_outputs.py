@@ -170,3 +170,17 @@ def test_a_shared_bias_is_refused_by_the_name_of_its_layer(digits: Dataset, work
 def test_an_unknown_fit_is_refused_with_the_possible_ones() -> None:
     with pytest.raises(SettingError, match="fit is 'inputs'; possible: weights, outputs"):
         LowRank(fit="inputs")
+
+
+def test_outputs_are_those_of_the_layer_also_where_the_next_one_overwrites_them(
+    digits: Dataset, work: Work
+) -> None:
+    models = [fresh("mlp", digits) for _ in range(2)]
+    for part in models[0].module.modules():
+        if isinstance(part, nn.ReLU):
+            part.inplace = True
+    settings: Any = {"budget": 0.5, "fit": "outputs", "layers": ("hidden*",)}
+    records = [split(model, work, **settings) for model in models]
+    assert records[0][1] == records[1][1]
+    first, second = (outputs_of(model, digits) for model, _ in records)
+    assert torch.equal(first, second)

@@ -666,3 +666,12 @@ def test_the_generator_keeps_its_images_and_its_form(work: Work) -> None:
         assert expected.shape[1:] == (1, 8, 8)
         with torch.inference_mode():
             torch.testing.assert_close(form(**inputs), expected, atol=1e-5, rtol=0)
+
+
+def test_taylor_measures_frozen_layers_too(network: Model, work: Work) -> None:
+    with torch.no_grad():
+        network.module.get_parameter("output.weight")[:, ::2] = 5.0  # adds the same to all classes
+    kept = network.module.get_parameter("hidden.3.weight")[1::2].detach().clone()
+    network.module.requires_grad_(requires_grad=False)
+    Structured(criterion="taylor", layers=("hidden.3",)).apply(network, work)
+    assert torch.equal(network.module.get_parameter("hidden.3.weight"), kept)

@@ -375,3 +375,13 @@ def test_a_record_that_does_not_fit_is_refused(
     message = refusal_of(make_lively(), "prune/vocabulary", record, tmp_path)
     refused = r"not a word embedding|in 1\.\.30522|padding row|prune/vocabulary does not fit"
     assert re.search(refused, message)
+
+
+def test_the_words_of_the_prompt_stay_as_they_are(
+    make_lively: Callable[..., Model], work: Work
+) -> None:
+    tokenizer = tokenizer_of("WordLevel", [*texts_of(work), *["represent this passage"] * 50])
+    model = with_tokenizer(make_lively(), tokenizer, prompt="represent this passage ")
+    before = outputs_of(model, work)
+    assert Vocabulary(margin=0).apply(model, work)
+    torch.testing.assert_close(outputs_of(model, work), before)

@@ -278,3 +278,27 @@ def interrupted(fit: Any, after: float) -> Any:
             raise KeyboardInterrupt
 
     return partial(fit, after_step=stop)
+
+
+def test_what_is_learned_does_not_depend_on_what_was_drawn_before(
+    make_lively: Make, reviews: Dataset, tmp_path: Path
+) -> None:
+    teacher = make_lively()
+    students = []
+    for draws in (0, 5):
+        work = work_with(teacher, reviews, tmp_path / str(draws))
+        student = student_of(teacher, reviews)
+        torch.rand(draws)  # such as pretraining, which may be cached
+        step(weights={"hidden": 1.0}, epochs=1).apply(student, work)
+        students.append(student.module.state_dict())
+    assert all(torch.equal(students[0][name], students[1][name]) for name in students[0])
+
+
+def test_a_teacher_reads_the_whole_text_beside_signals(
+    make_lively: Make, reviews: Dataset, tmp_path: Path
+) -> None:
+    teacher = make_lively()
+    student = student_of(teacher, reviews)
+    work = replace(work_with(teacher, reviews, tmp_path), augment=("word-drop",))
+    step(weights={"hidden": 1.0, "logits": 1.0}, epochs=1).apply(student, work)
+    assert list(tmp_path.glob("**/teacher-*/*.npy"))

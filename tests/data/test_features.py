@@ -223,3 +223,21 @@ def test_frames_with_the_methods_of_polars_are_rows(tmp_path: Path) -> None:
     with memory.keeping_rows("polars", ToDicts()):
         read = transfer_rows(f"{memory.PREFIX}polars", 10, data).rows
     assert sorted(np.asarray(read).tolist()) == [[3.0, 1.0], [4.0, 2.0]]
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_a_column_that_numbers_the_rows_is_no_feature(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{name: index, **row} for index, row in enumerate(ROWS)]
+    data = load(table(tmp_path / "t.csv", rows), "all")
+    assert name not in data.features
+    assert "it is left out" in capsys.readouterr().err
+
+
+def test_a_column_that_the_first_object_lacks_is_missed_aloud(tmp_path: Path) -> None:
+    rows = [{"a": index, **({"b": index} if index else {}), "y": "no"} for index in range(9)]
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match="'b'"):
+        load(path, "all")

@@ -11,7 +11,7 @@ import pytest
 from bmc import data as datasets
 from bmc.contracts.tasks import label_reading
 from bmc.data import Dataset
-from bmc.errors import BmcError
+from bmc.errors import BmcError, DataError
 
 SETS: list[list[str]] = [["good"], ["good", "long"], ["long"], []] * 15
 
@@ -207,3 +207,19 @@ def test_a_label_that_no_row_has_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", series=np.random.default_rng(0).random((60, 5)), labels=labels)
     with pytest.raises(BmcError, match="no row has the label '1'"):
         load(tmp_path / "own.npz")
+
+
+def test_labels_of_one_number_have_one_order(tmp_path: Path) -> None:
+    labels: list[object] = [["1", "a"], ["01", "a"]] * 10
+    assert load(lines(tmp_path, labels)).labels == ("01", "1", "a")
+
+
+def test_a_test_part_of_other_labels_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    flags = np.eye(5, dtype=np.int64)[np.arange(40) % 5]
+    images = np.arange(40 * 64, dtype=np.int64).reshape(40, 8, 8) % 251
+    arrays = {"images": images.astype(np.uint8), "labels": flags}
+    held = {"test_images": arrays["images"][:9], "test_labels": flags[:9, :3]}
+    np.savez(path, **arrays, **held)
+    with pytest.raises(DataError, match="labels has 5 columns, test_labels 3"):
+        datasets.load(str(path), task="multilabel")

@@ -11,7 +11,7 @@ import pytest
 
 from bmc import data as datasets
 from bmc.data import Dataset, brown
-from bmc.errors import BmcError
+from bmc.errors import BmcError, DataError
 
 ROWS = [
     (("Ada", "left", "New", "York", "."), ("B-PER", "O", "B-LOC", "I-LOC", "O")),
@@ -167,3 +167,22 @@ def test_browns_tags_have_universal_ones(tag: str, expected: str) -> None:
 def test_a_tag_that_brown_does_not_have_is_refused() -> None:
     with pytest.raises(BmcError, match="Brown's tag 'zz' is unknown"):
         brown.universal("zz")
+
+
+def test_words_of_spans_keep_the_text_that_they_are_from(tmp_path: Path) -> None:
+    texts = [f"Ada,  {copy}" for copy in range(12)]
+    records = [{"text": text, "spans": [[0, 3, "PER"]]} for text in texts]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    data = load(str(tmp_path / "a.jsonl"))
+    rows = [*data.train.rows, *data.validation.rows, *data.test.rows]
+    assert sorted(row.text for row in rows) == sorted(texts)
+    assert sorted(rows) == sorted(("Ada", ",", str(copy)) for copy in range(12))
+
+
+@pytest.mark.parametrize("key", ["tokens", "text"])
+def test_half_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path, key: str) -> None:
+    half = chr(0xD83D)
+    record = {"tokens": [half], "tags": ["O"]} if key == "tokens" else {"text": half, "spans": []}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"line 1 holds half of a surrogate pair"):
+        load(str(tmp_path / "a.jsonl"))

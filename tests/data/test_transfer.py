@@ -332,3 +332,29 @@ def test_images_do_not_teach_words(people: Dataset, tmp_path: Path) -> None:
     save(tmp_path / "images" / "a.png", 1)
     with pytest.raises(DataError, match="holds image rows, and 'people' holds words"):
         transfer_rows(f"imagefolder:{tmp_path / 'images'}", 9, people)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("features", [(), ("a", "b")])
+def test_held_out_rows_of_numbers_are_found_whatever_their_type(
+    dtype: type, features: tuple[str, ...]
+) -> None:
+    numbers = np.random.default_rng(0).normal(size=(60, 2))
+    numbers[:, 1] = 0.0
+    labels = ["ab"[number % 2] for number in range(60)]
+    table = Table(numbers.astype(np.float32), labels, kind="array", features=features)
+    data = split(table, "numbers")
+    with memory.keeping_rows("rows", (numbers * [1, -1]).astype(dtype)):  # -0 is 0
+        transfer = transfer_rows("memory:rows", 99, data)
+    assert transfer.held_out == len(data.validation) + len(data.test)
+    assert len(transfer) == len(data.train)
+
+
+def test_held_out_images_of_a_hub_are_found_among_files(tmp_path: Path) -> None:
+    for number in range(60):
+        save(tmp_path / "images" / f"{number}.png", number)
+    files = sorted((tmp_path / "images").iterdir())
+    labels = ["ab"[number % 2] for number in range(60)]
+    data = split(Table([file.read_bytes() for file in files], labels, kind="image"), "hub")
+    transfer = transfer_rows(f"imagefolder:{tmp_path / 'images'}", 99, data)
+    assert transfer.held_out == len(data.validation) + len(data.test)

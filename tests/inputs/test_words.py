@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tokenizers import normalizers
 from bmc import assets
 from bmc.errors import DataError
 from bmc.inputs import OutputRows
+from bmc.inputs.spaced import SpacedWords
 from bmc.inputs.text import TextSettings, load_tokenizer
 from bmc.inputs.words import WordEncoder, split_text
 from tests.models import _encoders
@@ -147,3 +149,15 @@ def test_long_texts_of_tokenizers_that_mark_spaces_are_read_once_and_in_order(
 ) -> None:
     words = [str(word) for word in np.random.default_rng(0).choice(["great", "film"], count)]
     assert read(byte_level, tuple(words))[1:] == [f"\u0120{word}" for word in words[1:]]
+
+
+def test_words_with_their_text_are_read_as_the_text(byte_level: WordEncoder) -> None:
+    text = "the great, film"
+    words = split_text(text)
+    row = SpacedWords(words.words, text, words.starts)
+    copied = pickle.loads(pickle.dumps(row))
+    assert [window.ids for window in byte_level.encode([row, copied])] == [
+        window.ids for window in byte_level.encode([text, text])
+    ]
+    assert read(byte_level, tuple(row)) != read(byte_level, row)
+    assert row == tuple(row)

@@ -11,6 +11,7 @@ from sklearn import metrics
 from sklearn.metrics import f1_score, recall_score
 
 from bmc.measure import scores
+from bmc.tasks import regression
 
 
 def logits_of(predictions: NDArray[np.int64], classes: int = 2) -> NDArray[np.float32]:
@@ -159,3 +160,22 @@ def test_r2_is_one_for_the_truth_zero_for_its_mean_and_below_for_worse() -> None
 def test_a_generator_has_no_labels_to_be_scored_by() -> None:
     pixels = np.zeros((2, 1, 4, 4), np.float32)
     assert scores.of_task("generation", pixels, np.zeros(2, np.int64)) == {}
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])
+def test_r2_does_not_depend_on_the_unit(unit: float) -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=200)
+    values = truth + generator.normal(size=200)
+    labels, outputs = truth * unit, (values * unit)[:, None]
+    expected = metrics.r2_score(truth, values)
+    assert scores.r2(outputs[:, 0], labels).value == pytest.approx(expected)
+    assert regression.value(outputs, labels) == pytest.approx(expected)
+    lost = regression.lost(np.full_like(outputs, labels.mean()), outputs, labels)
+    assert lost.value == pytest.approx(expected)
+
+
+def test_r2_of_equal_labels_is_one_for_these_labels_alone() -> None:
+    assert scores.r2(np.zeros(9), np.zeros(9)).value == 1.0
+    assert scores.r2(np.ones(9), np.zeros(9)).value == 0.0
+    assert scores.r2(np.full(9, 0.2), np.full(9, 0.1)).value < 0

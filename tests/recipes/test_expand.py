@@ -8,7 +8,9 @@ import pytest
 
 from bmc.errors import SettingError, UnknownError, UsageError
 from bmc.recipes.expand import plan_of
-from bmc.recipes.plan import Step
+from bmc.recipes.plan import Plan, Step
+from bmc.recipes.planning import timing_steps
+from bmc.recipes.ray_task import needs_machine
 from bmc.recipes.reading import read_recipe
 from tests.recipes._texts import BASE, by_name, plan, write
 
@@ -172,3 +174,14 @@ def test_the_steps_are_counted_as_they_are_made(tmp_path: Path) -> None:
     assert made == 2 + 4 + 4 + 2 * 2 * 2 * 3
     with pytest.raises(UsageError, match=f"makes {made} steps"):
         plan_of(recipe, most=made - 1)
+
+
+def test_the_bundle_of_an_onnx_file_is_timed_as_that_of_an_export() -> None:
+    steps = (
+        Step("base", "export", {}, {"model": "net.onnx", "target": "onnx"}),
+        Step("int8", "quantize", {}, {"model": "net.onnx", "samples": "rows.npz"}),
+        Step("small", "quantize", {}, {"model": "net"}),
+    )
+    assert [step.makes_bundle for step in steps] == [True, True, False]
+    assert timing_steps(Plan("all", steps)) == {"base", "int8"}
+    assert [needs_machine(step) for step in steps] == [True, True, False]

@@ -237,3 +237,31 @@ def test_a_key_is_made_without_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_model_counts_by_its_content_also_where_it_has_the_name_of_a_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "mlp"
+    model.mkdir()
+    (model / "bmc.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"1")
+    step = Step("a", "prune", {}, {"model": "mlp"})
+    before = key_of(step, {})
+    (model / "model.safetensors").write_bytes(b"2")
+    assert key_of(step, {}) != before
+
+
+def test_own_code_in_folders_without_an_init_file_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    layers = tmp_path / "layers"
+    layers.mkdir()
+    (tmp_path / "net.py").write_text("from layers.attention import Block\n")
+    (layers / "attention.py").write_text("Block = 1\n")
+    before = of_code("net:build", Hashes()), of_code("layers.attention:Block", Hashes())
+    (layers / "attention.py").write_text("Block = 2\n")
+    after = of_code("net:build", Hashes()), of_code("layers.attention:Block", Hashes())
+    assert all(old != new for old, new in zip(before, after, strict=True))

@@ -214,6 +214,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
         ({"batch_size": 1}, "at least 2 rows"),
         ({"l1": 0.1}, "l1"),
         ({"batch_tokens": 100}, "batch tokens"),
+        ({"accumulate": 2}, "accumulate"),
         ({"class_weights": "balanced"}, "class weights"),
         ({"augment": ("flip", "mixup")}, "leave mixup out of augment"),
     ],
@@ -233,3 +234,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_where(tmp_path: Path, p
     rows = Rows(pictures(40), [], IMAGES)
     with pytest.raises(DivergedError, match="epoch 1, step 1"):
         fit_adversarially(generator, discriminator, LATENT, rows, rows, SETTINGS, tmp_path)
+
+
+def test_training_ends_where_the_distance_grows_and_not_where_it_shrinks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances = iter([90.0, 60.0, 50.0, 55.0, 70.0, 40.0])
+    monkeypatch.setattr(adversarial, "frechet_distance", lambda *_: next(distances))
+    _, fitted, _ = trained(tmp_path, replace(SETTINGS, epochs=6, patience=2))
+    assert fitted.history == (90.0, 60.0, 50.0, 55.0, 70.0)
+    assert fitted.best_epoch == 3

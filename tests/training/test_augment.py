@@ -275,3 +275,14 @@ def test_noise_has_a_signal_to_noise_ratio_of_5_to_40_decibels() -> None:
     ratios = 10 * torch.log10(samples.square().mean(dim=1) / added.square().mean(dim=1))
     assert 5 - 0.01 < float(ratios.min()) < 12
     assert 33 < float(ratios.max()) < 40 + 0.01
+
+
+def test_separators_stay_where_words_were_dropped_before() -> None:
+    ids = torch.arange(100, 120).expand(400, -1).clone()
+    ids[:, 9] = ids[:, 14] = 102
+    mask = torch.ones_like(ids)
+    mask[:, 15:] = 0
+    torch.manual_seed(0)
+    names = ("word-drop", "word-swap")
+    swapped = augmented({"input_ids": ids, "attention_mask": mask}, names)["input_ids"]
+    assert torch.equal(swapped[:, [0, 9, 14]], ids[:, [0, 9, 14]])

@@ -276,3 +276,15 @@ def test_a_student_is_pretrained_on_the_tokens_that_it_keeps() -> None:
 def test_a_negative_number_of_epochs_of_pretraining_is_refused() -> None:
     with pytest.raises(SettingError, match="pretrain is -1"):
         Distillation(pretrain=-1)
+
+
+def test_a_vocabulary_that_is_cut_after_the_last_training_is_refused() -> None:
+    signals = {"hidden": 1.0, "logits": 1.0}
+    steps: list[tuple[str, Step]] = [("distill/weighted", Weighted("teacher", "", signals))]
+    settings, training = Distillation(vocabulary="5000"), TrainingSettings()
+    with pytest.raises(UsageError, match="--signal-order first"):
+        with_preparation(steps, settings, training)
+    both = [*steps, ("distill/logits", Logits("teacher", ""))]
+    assert [name for name, _ in with_preparation(both, settings, training)] == [
+        *("distill/weighted", "prune/vocabulary", "distill/logits")
+    ]

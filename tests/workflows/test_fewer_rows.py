@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,17 @@ def test_no_row_at_all_is_refused(settings: type[Tuning | Distillation]) -> None
         settings(validation_rows=0)
     with pytest.raises(SettingError, match="train rows is 0"):
         settings(train_rows=0)
+
+
+def test_pairs_of_sentences_stay_together() -> None:
+    rows = [(f"{place} {number}",) for number in range(40) for place in ("left", "right")]
+    similarities = [number / 40 for number in range(40) for _ in range(2)]
+    part = datasets.Examples(tuple(rows), tuple(similarities))
+    data = replace(datasets.load("digits"), task="embedding", kind="text", validation=part)
+    for few in (10, 13, 79):
+        validation = datasets.with_fewer_rows(data, validation=few).validation
+        assert len(validation) <= few
+        assert len(validation) > few / 2 - 1
+        firsts, seconds = validation.rows[::2], validation.rows[1::2]
+        assert [text.replace("left", "right") for (text,) in firsts] == [t for (t,) in seconds]
+        assert list(validation.labels[::2]) == list(validation.labels[1::2])

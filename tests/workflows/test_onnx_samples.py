@@ -285,6 +285,9 @@ def test_named_columns_are_inputs_whatever_their_names(tmp_path: Path) -> None:
         (3, ("1,0.5", "2,1.5"), []),
         (3, ("1,0", "2,3"), []),
         (3, ("1,no", "2,yes"), []),
+        (2, ("1,-1", "2,1"), []),  # no class has the number -1
+        (3, ("1,-1", "2,0", "3,1"), [-1, 0, 1]),  # a row without a label
+        (3, ("1,-2", "2,0", "3,1"), []),
     ],
 )
 def test_a_column_of_labels_is_used_where_it_fits(
