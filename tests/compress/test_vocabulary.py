@@ -380,7 +380,8 @@ def test_a_record_that_does_not_fit_is_refused(
 def test_the_words_of_the_prompt_stay_as_they_are(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
-    tokenizer = tokenizer_of("WordLevel", [*texts_of(work), *["represent this passage"] * 50])
+    others = ["represent this passage", *(["quagga", "zebra", "okapi"])]  # in no text of the data
+    tokenizer = tokenizer_of("WordLevel", [*texts_of(work), *others * 50])
     model = with_tokenizer(make_lively(), tokenizer, prompt="represent this passage ")
     before = outputs_of(model, work)
     assert Vocabulary(margin=0).apply(model, work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,8 +219,8 @@ def test_a_test_part_of_other_labels_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     flags = np.eye(5, dtype=np.int64)[np.arange(40) % 5]
     images = np.arange(40 * 64, dtype=np.int64).reshape(40, 8, 8) % 251
-    arrays = {"images": images.astype(np.uint8), "labels": flags}
-    held = {"test_images": arrays["images"][:9], "test_labels": flags[:9, :3]}
-    np.savez(path, **arrays, **held)
+    pixels = images.astype(np.uint8)
+    held: Any = {"test_images": pixels[:9], "test_labels": flags[:9, :3]}
+    np.savez(path, images=pixels, labels=flags, **held)
     with pytest.raises(DataError, match="labels has 5 columns, test_labels 3"):
         datasets.load(str(path), task="multilabel")

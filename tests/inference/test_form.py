@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,8 @@ class Routed(nn.Module):
         output = x.new_zeros(len(x), 2)
         for expert, of_expert in zip(self.experts, (is_first, ~is_first), strict=True):
             output[of_expert] = expert(x[of_expert])
-        return output + self.key(self.query)
+        result: Tensor = output + self.key(self.query)
+        return result
 
 
 def test_an_expert_without_rows_and_an_input_of_one_axis_are_quantized(workspace: Path) -> None:
@@ -90,7 +92,7 @@ def test_an_expert_without_rows_and_an_input_of_one_axis_are_quantized(workspace
     layers = {
         name: part for name, part in model.module.named_modules() if isinstance(part, nn.Linear)
     }
-    largest = largest_inputs(model.module.eval(), layers, model.encoder, x[:8])
+    largest = largest_inputs(model.module.eval(), layers, model.encoder, list(x[:8]))
     assert set(largest) == {"network.experts.0", "network.key"}
     assert largest["network.key"].tolist() == [1.0] * 4
 
@@ -102,7 +104,8 @@ class Stacked(nn.Module):
         self.both, self.output = nn.Linear(4, 8), nn.Linear(4, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = torch.stack([expert.weight for expert in self.experts])
+        experts: Any = self.experts
+        weights = torch.stack([expert.weight for expert in experts])
         first, second = self.both.weight.chunk(2)
         output: Tensor = self.output(x @ weights.sum(dim=0) + x @ first + x @ second)
         return output

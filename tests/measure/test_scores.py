@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,7 +168,8 @@ def test_r2_does_not_depend_on_the_unit(unit: float) -> None:
     generator = np.random.default_rng(0)
     truth = generator.normal(size=200)
     values = truth + generator.normal(size=200)
-    labels, outputs = truth * unit, (values * unit)[:, None]
+    labels: NDArray[np.float64] = truth * unit
+    outputs: NDArray[Any] = (values * unit)[:, None]
     expected = metrics.r2_score(truth, values)
     assert scores.r2(outputs[:, 0], labels).value == pytest.approx(expected)
     assert regression.value(outputs, labels) == pytest.approx(expected)
