@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -30,7 +31,8 @@ EMBEDDING_SCALE = 20.0
 _AUTO, _EMBEDDINGS, _TEACHER = "auto", "embeddings", "teacher"
 _BERTS_KEYS = frozenset((*BertConfig().to_dict(), "num_labels"))
 _HEAD = 64
-_MEASURED_ROWS, _BATCH = 512, 32
+_MEASURED_ROWS, _MEASURED_TOKENS, _BATCH = 512, 16_384, 32
+"""How much is measured: what all norms read and wrote of the tokens is in memory at once."""
 _Build = Callable[[Mapping[str, Any]], nn.Module]
 
 
@@ -275,10 +277,10 @@ def _sizes(size: Size, heads: int) -> dict[str, Any]:
 
 def _batches(source: Model, data: Dataset) -> Iterator[dict[str, Tensor]]:
     """Yield inputs of training rows, of like length."""
-    rows = data.train.rows[:_MEASURED_ROWS]
-    encoded = source.encoder.encode(rows)
+    encoded = source.encoder.encode(data.train.rows[:_MEASURED_ROWS])
     lengths = source.encoder.lengths(encoded)
-    order = sorted(range(len(rows)), key=lambda position: lengths[position])
+    count = max(1, sum(total <= _MEASURED_TOKENS for total in accumulate(lengths)))
+    order = sorted(range(count), key=lambda position: lengths[position])
     for start in range(0, len(order), _BATCH):
         arrays = source.encoder.batch(encoded, order[start : start + _BATCH])
         yield {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -208,3 +208,20 @@ def test_the_layers_of_ngrams_are_refused_with_the_start_that_remains(reviews: D
     teacher = ngram.baseline("ngram", reviews, ngram.Settings(buckets=50))
     with pytest.raises(UsageError, match=r"whose layers are no BERT's: --set start=minilm-l3$"):
         bert.student(teacher, replace(WHOLE, start="teacher"), reviews)
+
+
+def test_a_start_is_measured_on_a_bounded_number_of_tokens_however_long_the_rows_are(
+    make_lively: Make, reviews: Dataset
+) -> None:
+    teacher, tokens = make_lively(), list[int]()
+    long_rows = tuple((f"{text} " * 20,) for (text,) in reviews.train.rows) * 3
+    long_data = replace(reviews, train=replace(reviews.train, rows=long_rows))
+
+    def count(_: Any, __: Any, inputs: dict[str, Tensor]) -> None:
+        tokens.append(int(inputs["attention_mask"].sum()))
+
+    teacher.module.register_forward_pre_hook(count, with_kwargs=True)
+    bert.student(teacher, WHOLE, long_data)
+    encoder = teacher.encoder
+    assert sum(encoder.lengths(encoder.encode(long_rows[:512]))) > 20_000
+    assert 15_000 < sum(tokens) <= 16_384
