@@ -195,7 +195,12 @@ def notes(report: Report) -> Sequence[str]:
     found += [*_of_floor(report), *report.notes, *_of_scores(report)]
     for line in report.lines:
         if line.kept:
-            found.append(f"{line.name} keeps {_percent(line.kept)} % of its teacher's accuracy")
+            faster = ""
+            if line.speed_up_same_target:
+                ratio = _ratio(line.speed_up_same_target)
+                faster = f", and answers {ratio} times faster than {line.teacher_bundle}"
+            kept = _percent(line.kept)
+            found.append(f"{line.name} keeps {kept} % of its teacher's accuracy{faster}")
     found += [f"{line.name}: {remark}" for line in report.lines for remark in line.remarks]
     if report.run:
         found += _of_times(report, report.run)

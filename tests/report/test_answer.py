@@ -30,6 +30,23 @@ def test_the_fastest_bundle_that_keeps_the_score_is_named_with_what_it_keeps() -
     assert alone.startswith("bad-onnx answers 50.0 times faster"), "where all lose, the fastest"
 
 
+def test_the_ratio_in_one_runtime_comes_before_the_ratio_over_another_runtime() -> None:
+    times = {"speed_up": around(40.0), "speed_up_same_target": around(18.0)}
+    tiny = student_line("tiny-onnx", TEACHER, **times)
+    slow = timed_line("bert-pytorch", 14.0)
+    said = answer(report(slow, TEACHER, tiny, reference="bert-pytorch"))
+    assert said.startswith(
+        "tiny-onnx answers 18.0 times faster than bert-onnx, its teacher, and 40.0 times faster "
+        "than bert-pytorch, at 99.0 % of its teacher's score"
+    )
+    origin = {"origin": "bert-onnx", "speed_up_origin": around(3.0), "speed_up": around(7.0)}
+    pruned = timed_line("pruned-onnx", 2.7, **origin)
+    said = answer(report(slow, TEACHER, pruned, reference="bert-pytorch"))
+    assert said.startswith(
+        "pruned-onnx answers 3.00 times faster than bert-onnx, and 7.00 times faster than bert-pyt"
+    )
+
+
 def test_a_slower_bundle_is_not_called_faster() -> None:
     slow = timed_line("slow-onnx", 16.0, speed_up=around(0.5))
     said = answer(report(TEACHER, slow, reference="bert-onnx"))
