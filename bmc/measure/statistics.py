@@ -2,7 +2,8 @@
 
 The speed of a process depends on its memory layout, which differs between launches. Calls within
 a launch are therefore not independent, and a launch counts as one observation. Ratios are computed
-within launches, and their interval from the spread between launches.
+within launches, and every interval is from the spread between launches. Turns are resampled where
+there is one launch alone.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def needed(percent: float) -> int:
 
 
 def percentile(launches: Launches, percent: float) -> Interval | None:
-    """Return a latency percentile in milliseconds, with its bootstrap interval.
+    """Return a latency percentile in milliseconds, with its interval over launches.
 
     Returns:
         the interval; None where there are too few samples for that percentile.
@@ -48,9 +49,7 @@ def percentile(launches: Launches, percent: float) -> Interval | None:
 
 
 def percentiles(launches: Launches, percents: Sequence[float]) -> list[Interval | None]:
-    """Return latency percentiles in milliseconds, with their bootstrap intervals.
-
-    The bootstrap resamples whole turns, since a disturbance affects all calls of a turn.
+    """Return latency percentiles in milliseconds of all calls, with their intervals over launches.
 
     Args:
         launches: latencies of one candidate.
@@ -59,39 +58,48 @@ def percentiles(launches: Launches, percents: Sequence[float]) -> list[Interval 
     Returns:
         an interval for each percentile; None where there are too few samples for it.
     """
-    turns = [np.array(turn, np.float64) / 1e6 for launch in launches for turn in launch]
-    samples = np.concatenate(turns)
+    calls = [np.concatenate([np.array(turn) / 1e6 for turn in launch]) for launch in launches]
+    samples = np.concatenate(calls)
     enough = [percent for percent in percents if supported(percent, len(samples))]
     if not enough:
         return [None] * len(percents)
-    resampled = [
-        np.percentile(np.concatenate([turns[index] for index in indices]), enough)
-        for indices in _draws(len(turns))
-    ]
     values = np.percentile(samples, enough)
-    low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
-    intervals = {
-        percent: Interval(float(values[index]), float(low[index]), float(high[index]))
-        for index, percent in enumerate(enough)
-    }
-    return [intervals.get(percent) for percent in percents]
+    if len(calls) == 1:
+        turns = [np.array(turn) / 1e6 for turn in launches[0]]
+        resampled = [
+            np.percentile(np.concatenate([turns[index] for index in indices]), enough)
+            for indices in _draws(len(turns))
+        ]
+        intervals = [
+            Interval(float(value), float(low), float(high))
+            for value, low, high in zip(
+                values, *np.percentile(resampled, [2.5, 97.5], axis=0), strict=True
+            )
+        ]
+    else:
+        of_launches = np.array([np.percentile(launch, enough) for launch in calls])
+        intervals = [
+            _over_launches(float(value), each)
+            for value, each in zip(values, of_launches.T, strict=True)
+        ]
+    by_percent = dict(zip(enough, intervals, strict=True))
+    return [by_percent.get(percent) for percent in percents]
 
 
 def throughput(launches: Launches, rows: int) -> Interval:
-    """Return the rows that were computed per second, with a bootstrap interval over turns.
+    """Return the rows that were computed per second, with the interval over launches.
 
     Args:
         launches: latencies of one candidate.
         rows: rows a call.
     """
-    turns = [turn for launch in launches for turn in launch]
-    calls = np.array([len(turn) for turn in turns], np.float64)
-    seconds = np.array([sum(turn) for turn in turns], np.float64) / 1e9
-    return _ratio_of_sums(rows * calls, seconds)
+    computed = [[rows * len(turn) for turn in launch] for launch in launches]
+    seconds = [[sum(turn) / 1e9 for turn in launch] for launch in launches]
+    return _ratio_of_sums(computed, seconds)
 
 
 def energy(microjoules: Sequence[Sequence[int]], launches: Launches, rows: int) -> Interval | None:
-    """Return the millijoules a row, with a bootstrap interval over turns.
+    """Return the millijoules a row, with the interval over launches.
 
     Args:
         microjoules: energy of each turn, nested by launch and turn.
@@ -103,17 +111,49 @@ def energy(microjoules: Sequence[Sequence[int]], launches: Launches, rows: int) 
     """
     if [len(turns) for turns in microjoules] != [len(turns) for turns in launches]:
         return None
-    millijoules = np.array([turn for turns in microjoules for turn in turns], np.float64) / 1e3
-    calls = np.array([len(turn) for turns in launches for turn in turns], np.float64)
-    return _ratio_of_sums(millijoules, rows * calls)
+    millijoules = [[turn / 1e3 for turn in turns] for turns in microjoules]
+    computed = [[rows * len(turn) for turn in turns] for turns in launches]
+    return _ratio_of_sums(millijoules, computed)
 
 
-def _ratio_of_sums(numerators: NDArray[np.float64], denominators: NDArray[np.float64]) -> Interval:
-    """Return the ratio of two sums over turns, with its bootstrap interval."""
-    drawn = _draws(len(numerators))
-    ratios = numerators[drawn].sum(axis=1) / denominators[drawn].sum(axis=1)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return Interval(float(numerators.sum() / denominators.sum()), float(low), float(high))
+def _ratio_of_sums(
+    numerators: Sequence[Sequence[float]], denominators: Sequence[Sequence[float]]
+) -> Interval:
+    """Return the ratio of two sums over all turns, with its interval.
+
+    Args:
+        numerators: a number for each turn, nested by launch and turn.
+        denominators: likewise.
+    """
+    over, under = (np.array([sum(turns) for turns in each]) for each in (numerators, denominators))
+    value = float(over.sum() / under.sum())
+    if len(over) > 1:
+        return _over_launches(value, over / under)
+    over, under = np.array(numerators[0]), np.array(denominators[0])
+    drawn = _draws(len(over))
+    low, high = np.percentile(over[drawn].sum(axis=1) / under[drawn].sum(axis=1), [2.5, 97.5])
+    return Interval(value, float(low), float(high))
+
+
+def _over_launches(value: float, of_launches: NDArray[np.float64]) -> Interval:
+    """Return a value with Student's interval of the logarithms of each launch's value.
+
+    Args:
+        value: the value of all launches together.
+        of_launches: the value of each launch, at least two; with a 0, the interval
+            is their range.
+    """
+    if not (of_launches > 0).all():
+        return Interval(value, float(of_launches.min()), float(of_launches.max()))
+    factor = math.exp(_half_width(np.log(of_launches)))
+    return Interval(value, value / factor, value * factor)
+
+
+def _half_width(observations: NDArray[np.float64]) -> float:
+    """Return half of the width of Student's 95 % interval of the mean of observations."""
+    degrees = len(observations) - 1
+    deviation = float(observations.std(ddof=1))
+    return _T[min(degrees, len(_T)) - 1] * deviation / math.sqrt(len(observations))
 
 
 def _draws(turns: int) -> NDArray[np.int64]:
@@ -143,7 +183,5 @@ def speed_up(slower: Launches, faster: Launches) -> Interval:
             for slower_turns, faster_turns in zip(slower, faster, strict=True)
         ]
     )
-    mean = float(logs.mean())
-    degrees = len(logs) - 1
-    half_width = _T[min(degrees, len(_T)) - 1] * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    mean, half_width = float(logs.mean()), _half_width(logs)
     return Interval(math.exp(mean), math.exp(mean - half_width), math.exp(mean + half_width))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bmc.measure.statistics import (
+    energy,
     needed,
     percentile,
     percentiles,
@@ -56,9 +57,12 @@ def test_a_percentile_that_the_samples_cannot_support_is_none() -> None:
     assert percentile([[[MILLISECOND] * 99]], 90) is None
 
 
-def test_turns_that_differ_make_the_interval_wide() -> None:
+def test_launches_that_differ_make_the_interval_wide_and_of_one_launch_its_turns() -> None:
     steady = [[[MILLISECOND] * 20 for _ in range(6)] for _ in range(5)]
-    shaky = [[[(1 + turn % 2) * MILLISECOND] * 20 for turn in range(6)] for _ in range(5)]
+    shaky = [[[(1 + launch % 2) * MILLISECOND] * 20 for _ in range(6)] for launch in range(5)]
+    alone = percentile([[[(1 + turn % 2) * MILLISECOND] * 20 for turn in range(6)]], 50)
+    assert alone is not None
+    assert alone.high - alone.low > 0.5
     item, other = percentile(steady, 50), percentile(shaky, 50)
     assert item is not None
     assert other is not None
@@ -97,6 +101,35 @@ def test_equal_candidates_are_found_equal_about_95_times_of_100() -> None:
     intervals = [speed_up(launches(generator, 1), launches(generator, 1)) for _ in range(200)]
     right = sum(interval.low <= 1 <= interval.high for interval in intervals)
     assert 180 <= right <= 199
+
+
+def test_the_interval_of_a_median_holds_the_true_one_about_95_times_of_100() -> None:
+    """Resampled turns would hold it less often: those of one launch are not independent."""
+    generator = np.random.default_rng(0)
+    medians = [percentile(launches(generator, 1), 50) for _ in range(300)]
+    assert 276 <= sum(each is not None and each.low <= 1 <= each.high for each in medians) <= 296
+
+
+def test_the_interval_of_a_throughput_holds_the_true_one_about_95_times_of_100() -> None:
+    generator = np.random.default_rng(1)
+    mean = math.exp((0.02**2 + 0.1**2) / 2)  # milliseconds a call
+    rates = [throughput(launches(generator, 1), 1) for _ in range(300)]
+    right = sum(each.low <= 1000 / mean <= each.high for each in rates)
+    assert 276 <= right <= 296
+
+
+def test_energy_is_that_of_all_turns_with_the_interval_over_launches() -> None:
+    times = [[[1] * 10, [1] * 10]] * 3
+    energies = [[1000, 3000], [2000, 4000], [3000, 5000]]  # microjoules a turn
+    result = energy(energies, times, 2)
+    assert result is not None
+    assert result.value == pytest.approx(18 / 120)
+    wide = 4.303 * np.log([4 / 40, 6 / 40, 8 / 40]).std(ddof=1) / math.sqrt(3)
+    assert math.log(result.high / result.value) == pytest.approx(wide, rel=1e-3)
+    assert energy([[1000, 3000], [2000]], times[:2], 2) is None
+    none = energy([[0, 0], [2000, 4000]], times[:2], 2)  # counters of some machines are coarse
+    assert none is not None
+    assert (none.low, none.high) == pytest.approx((0, 6 / 40))
 
 
 def test_a_percentile_needs_ten_samples_beyond_it() -> None:
