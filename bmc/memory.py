@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmc.errors import UnknownError
@@ -48,25 +50,57 @@ class Network:
 _rows: dict[str, object] = {}
 _tables: dict[str, Table] = {}
 _networks: dict[str, Network] = {}
+_folders: dict[str, Path] = {}
+"""The model directory of each network, by the network's name."""
+
+
+def name_for(name: str, folder: Path, recorded: str = "") -> str:
+    """Return a name for a network: the given one, or with a number where another network has it.
+
+    A network is another one while its model directory is another one and exists, as this directory
+    names the network and its data.
+
+    Args:
+        name: the name that is wanted.
+        folder: the network's model directory.
+        recorded: the name that the directory records already, if it exists.
+    """
+
+    def is_free(name: str) -> bool:
+        return name not in _networks or _folders[name] == folder or not _folders[name].exists()
+
+    stem, _, number = recorded.rpartition("-")
+    is_of_name = recorded == name or (stem == name and number.isdecimal())
+    if is_of_name and is_free(recorded):
+        return recorded
+    return next(free for free in _numbered(name) if is_free(free))
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
 
 
 @contextmanager
-def kept(name: str, data: Table, network: Network) -> Iterator[None]:
+def kept(name: str, data: Table, network: Network, folder: Path) -> Iterator[None]:
     """Keep a table and a network under a name; restore the previous ones if the block fails.
 
     Args:
         name: name of the table and the network; previous ones of this name are replaced.
         data: the table.
         network: the network.
+        folder: the network's model directory.
     """
-    table_before, network_before = _tables.get(name), _networks.get(name)
-    _tables[name], _networks[name] = data, network
+    before = _tables.get(name), _networks.get(name), _folders.get(name)
+    _tables[name], _networks[name], _folders[name] = data, network, folder
     try:
         yield
     except BaseException:
-        del _tables[name], _networks[name]
-        if table_before is not None and network_before is not None:
+        del _tables[name], _networks[name], _folders[name]
+        table_before, network_before, folder_before = before
+        if table_before is not None and network_before is not None and folder_before is not None:
             _tables[name], _networks[name] = table_before, network_before
+            _folders[name] = folder_before
         raise
 
 

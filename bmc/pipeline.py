@@ -142,8 +142,8 @@ class Pipeline:
         top, and is less with a smaller `size`.
 
         Args:
-            rows: raw rows, in any iterable, such as a generator that reads a file, or in a data
-                frame.
+            rows: raw rows, in any iterable, such as a generator that reads a file; for a model of
+                numbers also in a data frame.
             size: rows in a batch at most; fewer where their tensors would not fit.
             memory_mb: bound on raw rows, input tensors and output tensors together, in MB. A row
                 that is larger alone is predicted alone.
@@ -170,7 +170,7 @@ class Pipeline:
         self._shared.current()  # raises where the pipeline is closed
         if self.kind == "features":
             rows = _without_frame(rows)
-        _check_several(rows)
+        _check_several(rows, self.kind)
         limit = 1e6 * memory_mb
         fitting = max(1.0, limit / batching.bytes_of_tensors(self.bundle))
         batch_size = int(min(model_outputs.batch_size_of(self.bundle, size), fitting))
@@ -203,6 +203,8 @@ class Pipeline:
             UsageError: the pipeline is closed.
         """
         bundle = self.bundle
+        if hasattr(rows, "iloc"):  # pandas' rows[index] looks a label up, not a position
+            rows = list(rows)
         with self._shared.in_use() as session:
             encoded = bundle.encoder.encode(rows)
             return model_outputs.compute(bundle, session, encoded, batch_size, advance)
@@ -396,6 +398,8 @@ class Pipeline:
             if valid_rows:
                 outputs = self.outputs(valid_rows, batch_size)
             rows_of_outputs = valid_rows
+        except ArtifactError:
+            rows_of_outputs, outputs, errors_by_index = self._computed_alone(rows, first, strict)
         made = _predictions_of(bundle, rows_of_outputs, outputs) if len(outputs) else []
         predictions = iter(made)
         results: list[PipelineOutput | BmcError] = []
@@ -407,6 +411,32 @@ class Pipeline:
                     raise prediction
             results.append(prediction)
         return results
+
+    def _computed_alone(
+        self, rows: list[Any], first: int, strict: bool
+    ) -> tuple[list[Any], NDArray[np.float32], dict[int, BmcError]]:
+        """Compute each row by itself, where the runtime refuses them together.
+
+        Returns:
+            the rows that have outputs, these outputs, and the errors of the other rows by index.
+
+        Raises:
+            ArtifactError: a row is refused alone, and `strict` is set.
+        """
+        computed: list[Any] = []
+        parts = [np.empty((0, 1), np.float32)]
+        errors_by_index: dict[int, BmcError] = {}
+        for index, row in enumerate(rows):
+            try:
+                part = self.outputs([row], 1)
+            except ArtifactError as error:
+                errors_by_index[index] = ArtifactError(f"row {first + index}: {error}")
+                if strict:
+                    raise errors_by_index[index] from error
+            else:
+                computed.append(row)
+                parts.append(part)
+        return computed, np.concatenate(parts[1:] or parts), errors_by_index
 
     @property
     def _returns_tensors(self) -> bool:
@@ -514,18 +544,35 @@ def _check_errors(errors: object) -> None:
         raise SettingError(f'errors is {errors!r}; "raise" and "return" are possible')
 
 
-def _check_several(rows: object) -> None:
+def _check_several(rows: object, kind: str) -> None:
     """Refuse one row in place of several: the characters of a text are no rows.
 
+    Args:
+        rows: what was passed.
+        kind: kind of the model's rows.
+
     Raises:
-        DataError: `rows` is one row.
+        DataError: `rows` is one row, or a data frame, whose column has the rows.
     """
-    is_row = isinstance(rows, str | bytes | bytearray | Mapping)
+    if hasattr(rows, "columns") and hasattr(rows, "__getitem__") and kind != "features":
+        raise DataError(
+            "batch takes an iterable of rows, and a data frame is one of its columns' names: pass "
+            "the column with the rows, such as frame['text']"
+        )
+    is_row = isinstance(rows, str | bytes | bytearray | Mapping) or _is_one_array(rows, kind)
     if is_row or (not hasattr(rows, "__iter__") and not hasattr(rows, "__getitem__")):
         raise DataError(
             f"batch takes an iterable of rows, and this is {type(rows).__name__}: pass a list of "
             "rows, or call the pipeline with one row"
         )
+
+
+def _is_one_array(rows: object, kind: str) -> bool:
+    """Tell whether an array is one image or one series, whose own first axis is none of rows."""
+    shape: tuple[int, ...] = rows.shape if isinstance(rows, np.ndarray) else ()
+    if kind == "image":
+        return len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3, 4))
+    return kind == "series" and len(shape) == 2 and shape[-1] == 1
 
 
 def _working_folder_of(folder: Path) -> str:

@@ -200,6 +200,7 @@ def verify(draft: Draft) -> Verified:
     failure = None
     try:
         precision = draft.bundle.manifest.precision
+        parity.check_reference(source.reference)
         parity.check(comparison, precision, scale, probe_error, task, source.model.labels)
     except GateError as error:
         failure = str(error)

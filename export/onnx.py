@@ -16,8 +16,11 @@ from bmc.export.graph_files import MODEL, WEIGHTS, copy_graph
 from bmc.inspect.executed import Executed
 from bmc.writing import scratch
 
-_FLOAT = re.compile(r"(Fused)?(Conv|Gemm|MatMul)|Attention|LSTM|GRU|RNN")
-_INTEGER = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantize|MatMulNBits")
+_FLOAT = re.compile(r"(Fused)?(Conv|ConvTranspose|Gemm|MatMul)|Attention|LSTM|GRU|RNN")
+_INTEGER = re.compile(
+    r"Q(Gemm|Attention|Linear(Conv|MatMul))|(Conv|MatMul)Integer|DynamicQuantize(MatMul|LSTM)"
+    r"|MatMulNBits"
+)
 _EXTERNAL = "session.optimized_model_external_initializers_file_name"
 
 

@@ -78,6 +78,24 @@ def compare(
     )
 
 
+def check_reference(reference: NDArray[np.float32]) -> None:
+    """Refuse a model whose own outputs are not finite: no export could be compared with them.
+
+    Args:
+        reference: PyTorch's outputs (rows, ...).
+
+    Raises:
+        GateError: an output is NaN or infinite.
+    """
+    bad_rows = ~np.isfinite(reference).reshape(len(reference), -1).all(axis=1)
+    if bad_rows.any():
+        raise GateError(
+            f"the model itself outputs NaN or infinity in PyTorch, for {int(bad_rows.sum())} of "
+            f"{len(reference)} rows: let it return finite numbers, such as -1e4 for a class that "
+            "cannot be"
+        )
+
+
 def scale_of(reference: NDArray[np.float32], task: str) -> float:
     """Return the scale that changes of an output are relative to.
 

@@ -6,6 +6,8 @@ A bundle of this target holds the model directory that it was exported from.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,20 +35,19 @@ def load(bundle: Bundle, options: RuntimeOptions) -> PyTorchSession:
 
 
 class PyTorchSession(BaseSession):
-    """An eager module on the CPU; its number of threads is set for the whole process."""
+    """An eager module on the CPU; PyTorch has its number of threads while it runs."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
         if os.getpid() != _IMPORTED_BY:
             _one_thread()
-        elif options.threads:
-            torch.set_num_threads(options.threads)
+        self._threads = options.threads if os.getpid() == _IMPORTED_BY else 1
         self._bundle = bundle
         with no_temporary_files():
             self._module = artifact.load(bundle.model_path).module.eval()
         self._dtype = torch.bfloat16 if options.precision == "bf16" else None
         self.execution = {
             "device": "CPU",
-            "threads": torch.get_num_threads(),
+            "threads": self._threads or torch.get_num_threads(),
             "precision": options.precision,
         }
 
@@ -55,7 +56,10 @@ class PyTorchSession(BaseSession):
         """Compute the logits for named input arrays."""
         tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
         try:
-            with torch.autocast("cpu", self._dtype, enabled=self._dtype is not None):
+            with (
+                _threads(self._threads),
+                torch.autocast("cpu", self._dtype, enabled=self._dtype is not None),
+            ):
                 outputs = output_of(self._module, tensors)
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             raise cannot_run(self._bundle, error) from error
@@ -64,8 +68,22 @@ class PyTorchSession(BaseSession):
     def after_fork(self) -> bool:
         """Keep the module in a forked child, with one thread."""
         _one_thread()
-        self.execution["threads"] = 1
+        self._threads = self.execution["threads"] = 1
         return True
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let PyTorch compute with a number of threads while the block runs; 0 leaves it as it is."""
+    before = torch.get_num_threads()
+    if count in (0, before):
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _one_thread() -> None:

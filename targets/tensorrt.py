@@ -94,6 +94,10 @@ class TensorRtSession(BaseSession):
         self._stream = _call(cuda.cudaStreamCreate())
         self._lock = threading.Lock()
         self._outputs = [info.name for info in bundle.manifest.outputs]
+        self._inputs = {
+            info.name: np.dtype(trt.nptype(engine.get_tensor_dtype(info.name)))
+            for info in bundle.manifest.inputs
+        }
         self._limits = bundle.manifest.build.get("limits", {})
         self.execution = {
             "device": device,
@@ -105,10 +109,25 @@ class TensorRtSession(BaseSession):
         """Copy the inputs to the GPU, run the engine, and copy the outputs back.
 
         Raises:
-            ArtifactError: a batch or a sequence is larger than the engine was built for.
+            ArtifactError: the inputs are not those of the engine, or of other types; or a batch or
+                a sequence is larger than the engine was built for.
         """
+        self._check(inputs)
         with self._lock:
             return self._run(inputs)
+
+    def _check(self, inputs: Arrays) -> None:
+        """Refuse what the engine would read as other numbers: it is given addresses alone."""
+        if inputs.keys() != self._inputs.keys():
+            raise ArtifactError(
+                f"the engine takes the inputs {', '.join(self._inputs)}, and was given "
+                f"{', '.join(inputs) or 'none'}"
+            )
+        for name, array in inputs.items():
+            if array.dtype != self._inputs[name]:
+                raise ArtifactError(
+                    f"input {name} is {array.dtype}; the engine takes {self._inputs[name]}"
+                )
 
     def _run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         buffers: list[int] = []

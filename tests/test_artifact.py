@@ -375,3 +375,16 @@ def test_a_model_whose_directory_would_not_give_it_back_is_not_written(
         artifact.save(copied, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_outputs_that_change_are_seen_beside_infinite_ones_and_nan(
+    make_lively: Callable[..., Model], tmp_path: Path, value: float
+) -> None:
+    copied = make_lively()
+    with torch.no_grad():
+        copied.module.get_parameter("classifier.bias")[0] = value
+    artifact.save(copied, tmp_path / "same")
+    copied.spec = {**copied.spec, "hidden_act": "relu"}
+    with pytest.raises(ArtifactError, match="has other outputs"):
+        artifact.save(copied, tmp_path / "out")

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
+import torch
 
 import bmc
 from bmc.errors import ArtifactError, DataError, SettingError, UnknownError, UsageError
@@ -66,3 +68,25 @@ def test_what_cannot_be_loaded_is_refused(tmp_path: Path, bundle_of: Callable[[s
         bmc.load(tmp_path)
     with pytest.raises(SettingError, match="threads is -1"):
         bmc.load(bundle_of("onnx"), threads=-1)
+
+
+def test_a_data_frame_is_no_list_of_texts_and_a_series_is_one_in_its_own_order(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    frame = pandas.DataFrame({"text": TEXTS}, index=[2, 0, 1])
+    with bmc.load(bundle_of("onnx"), threads=1) as classify:
+        with pytest.raises(DataError, match=r"pass the column with the rows, such as frame"):
+            classify.batch(frame)
+        labels = [one.label for one in classify.batch(frame["text"])]
+        assert labels == [one.label for one in classify(TEXTS)]
+        expected = classify.outputs([(text,) for text in TEXTS])
+        rows = pandas.Series([(text,) for text in TEXTS], index=[2, 0, 1])
+        np.testing.assert_array_equal(classify.outputs(rows), expected)
+
+
+def test_threads_of_a_pytorch_bundle_are_given_back(bundle_of: Callable[[str], Path]) -> None:
+    before = torch.get_num_threads()
+    with bmc.load(bundle_of("pytorch"), threads=before + 1) as classify:
+        assert classify.session.execution["threads"] == before + 1
+        classify(TEXTS[0])
+        assert torch.get_num_threads() == before

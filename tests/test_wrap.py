@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import bmc
 from bmc import artifact, memory
-from bmc.errors import BmcError, DataError, ModelCodeError, UnknownError, UsageError
+from bmc.errors import ArtifactError, BmcError, DataError, ModelCodeError, UnknownError, UsageError
 from tests._vnni import WEIGHT_BITS
 
 QUICK: dict[str, Any] = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01}
@@ -306,10 +306,11 @@ def test_inputs_and_labels_of_different_lengths_are_refused(workspace: Path) -> 
 def test_a_model_directory_of_another_process_says_what_to_call(
     wrapped: bmc.ModelHandle,
 ) -> None:
-    memory.forget_network("Two")
+    name = wrapped.baseline.removeprefix("memory:")
+    memory.forget_network(name)
     changed = wrapped.path / "bmc.json"
     changed.touch()  # it is not taken from the handles' cache
-    with pytest.raises(UnknownError, match=r"bmc\.wrap\(module, data, name='Two'\)"):
+    with pytest.raises(UnknownError, match=rf"bmc\.wrap\(module, data, name='{name}'\)"):
         wrapped.predict((np.zeros(8, np.float32), 1))
 
 
@@ -346,3 +347,89 @@ def test_a_label_that_is_none_is_refused(
     module = nn.Linear(2, 1) if settings.get("task") else Flat()
     with pytest.raises(DataError, match=message):
         bmc.wrap(module, frame, **settings)
+
+
+def test_rows_that_the_runtime_refuses_have_their_error_and_others_their_answer(
+    wrapped: bmc.ModelHandle,
+) -> None:
+    numbers, category, _ = table()
+    rows = list(zip(numbers[:4], category[:4], strict=True))
+    rows[1] = (numbers[1], np.int64(7))  # there are 5 categories
+    with bmc.load(wrapped.to("onnx").path) as classify:
+        found = classify(rows, errors="return")
+        assert found[0::2] == classify([rows[0], rows[2]])
+        assert found[3] == classify(rows[3])
+        assert isinstance(found[1], ArtifactError)
+        assert str(found[1]).startswith("row 2: ")
+        with pytest.raises(ArtifactError, match=r"^row 2: "):
+            classify(rows)
+
+
+def test_a_bundles_handle_answers_iterators_and_columns_that_are_numbers(workspace: Path) -> None:
+    numbers, _, labels = table()
+    frame = pandas.DataFrame(numbers).assign(label=labels)
+    settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "features": "all"}
+    model = bmc.train("mlp", frame, output=workspace / "numbers", **settings)
+    bundle = model.to("onnx")
+    rows = [tuple(row) for row in numbers[:3].tolist()]
+    assert bundle.predict(iter(rows)) == bundle.predict(rows)
+    assert bundle.predict(frame.head(3)) == bundle.predict(rows)
+
+
+class Wide(nn.Module):
+    """A network of one class whose structure and function differ by its arguments."""
+
+    def __init__(self, width: int, negative: bool = False) -> None:
+        super().__init__()
+        self.hidden, self.output, self.negative = nn.Linear(8, width), nn.Linear(width, 3), negative
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.hidden(x))
+        output: Tensor = self.output(-hidden if self.negative else hidden)
+        return output
+
+
+def test_networks_of_one_class_in_two_directories_stay_two_networks(workspace: Path) -> None:
+    numbers, _, labels = table()
+    torch.manual_seed(0)
+    first = bmc.wrap(Wide(16), (numbers, labels), output=workspace / "first")
+    before = first.predict([(row,) for row in numbers[:5]])
+    second = bmc.wrap(Wide(16, negative=True), (-numbers, labels), output=workspace / "second")
+    assert [handle.baseline for handle in (first, second)] == ["memory:Wide", "memory:Wide-2"]
+    opened = bmc.open(workspace / "first")
+    assert opened.predict([(row,) for row in numbers[:5]]) == before
+    trained = bmc.train(first, epochs=1, output=workspace / "trained", **QUICK)
+    assert trained.data["fingerprint"] == first.data["fingerprint"] != second.data["fingerprint"]
+    again = bmc.wrap(Wide(16), (numbers, labels), output=workspace / "first", force=True)
+    assert again.baseline == "memory:Wide", "the same directory is the same model"
+
+
+def test_a_network_is_wrapped_again_under_the_name_that_its_directory_records(
+    workspace: Path,
+) -> None:
+    numbers, _, labels = table()
+    for name in ("one", "two"):
+        torch.manual_seed(0)
+        network = Wide(12, negative=name == "two")
+        handle = bmc.wrap(network, (numbers, labels), name="Kept", output=workspace / name)
+    assert handle.baseline == "memory:Kept-2"
+    for name in ("Kept", "Kept-2"):  # as in another process
+        memory.forget_network(name)
+    torch.manual_seed(0)
+    again = bmc.wrap(
+        Wide(12, negative=True), (numbers, labels), name="Kept", output=workspace / "two"
+    )
+    assert again.baseline == "memory:Kept-2"
+    assert again.predict([(numbers[0],)])
+
+
+def test_a_trained_network_teaches_and_learns_with_its_own_weights(workspace: Path) -> None:
+    numbers, _, labels = table()
+    torch.manual_seed(0)
+    handle = bmc.wrap(Wide(16), (numbers, labels))
+    trained = bmc.train(handle, epochs=20, **QUICK)
+    settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "learning_rate": 1e-9}
+    student = bmc.distill(trained, student=trained, output=workspace / "student", **settings)
+    states = [artifact.load(each.path).module.state_dict() for each in (trained, student)]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, atol=1e-4, rtol=0)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, l1_loss
 
 import bmc
+from bmc import memory
 from bmc.errors import BmcError, GateError, ModelCodeError, SettingError, UnknownError, UsageError
 
 QUICK: dict[str, Any] = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01}
@@ -278,6 +279,10 @@ def test_settings_that_the_callers_loss_does_not_read_are_refused(
 def test_functions_that_this_process_was_not_given_are_asked_for(
     trained: bmc.ModelHandle, workspace: Path
 ) -> None:
-    bmc.wrap(network(), data(), name="rare", output=workspace / "again")
-    with pytest.raises(UnknownError, match=r"bmc\.wrap\(module, data, name='rare', \w+=\.\.\.\)"):
+    name = trained.baseline.removeprefix("memory:")
+    memory.forget_network(name)  # as in another process
+    bmc.wrap(network(), data(), name=name, output=workspace / "again")
+    with pytest.raises(
+        UnknownError, match=rf"bmc\.wrap\(module, data, name='{name}', \w+=\.\.\.\)"
+    ):
         bmc.prune(trained, ratio=0.5, epochs=1, tuning=QUICK)

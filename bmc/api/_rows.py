@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bmc import memory
+from bmc.api.frames import column_names
 from bmc.data import content_of
 from bmc.errors import DataError
 
@@ -27,11 +28,16 @@ def referenced(rows: Unlabeled | None) -> Iterator[str | None]:
         rows: a source's name, which is its own reference; or the rows.
 
     Raises:
-        DataError: the rows are no collection.
+        DataError: the rows are no collection, or a data frame.
     """
     if rows is None or isinstance(rows, str | Path):
         yield None if rows is None else str(rows)
         return
+    if column_names(rows) is not None:
+        raise DataError(
+            f"transfer is a {type(rows).__name__}, whose items are its columns' names: pass the "
+            "rows themselves, such as list(frame['text'])"
+        )
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
         raise DataError(
             f"transfer is a {type(rows).__name__}; it must be a source's name, a list of texts, or "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -78,6 +78,11 @@ class ModelHandle:
     def baseline(self) -> str:
         """What the model was trained from, such as "bert", or memory:NAME of a wrapped network."""
         return str(self._recorded("origin", dict).get("baseline", ""))
+
+    @property
+    def is_as_wrapped(self) -> bool:
+        """Whether the network is as `bmc.wrap` took it: neither trained nor compressed since."""
+        return self._recorded("origin", dict).get("command") == "wrap" and not self.steps
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -324,8 +329,9 @@ class BundleHandle:
         Returns:
             a `Prediction` of a classifier, a tuple of them where a row has several labels, a tuple
             of `Span` where words have tags, a number of a regression, or an image of a generator; a
-            list for a list of rows.
+            list for a list or an iterator of rows.
         """
+        rows = list(rows) if isinstance(rows, Iterator) else rows
         with self.load(threads, warm=False) as pipeline:
             return pipeline(rows)
 

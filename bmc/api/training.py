@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bmc.api.handles import BundleHandle, ModelHandle, reference_of
 from bmc.api.references import Reference, TeacherReference
 from bmc.api.sources import joined_columns, source_of, source_of_teacher
 from bmc.api.wording import worded
+from bmc.errors import UnknownError
 from bmc.memory import PREFIX
 from bmc.training.settings import TrainingSettings
 from bmc.workflows import distill as distilling
@@ -197,9 +199,7 @@ def distill(
     else:
         teachers = list(teacher)
     first = teachers[0] if teachers else ""
-    recorded: Mapping[str, Any] = (
-        first.data if isinstance(first, ModelHandle | BundleHandle) else {}
-    )
+    recorded = _recorded_data(first)
     with call(verbose, progress, *teachers):
         data = named_data(
             data,
@@ -227,9 +227,24 @@ def distill(
     return ModelHandle(result.path, result.code or "")
 
 
+def _recorded_data(teacher: TeacherReference) -> Mapping[str, Any]:
+    """Return the record of a teacher's data; {} of a built-in model, which has none yet."""
+    if isinstance(teacher, ModelHandle | BundleHandle):
+        return teacher.data
+    name = str(teacher).partition(",")[0].strip()
+    with suppress(UnknownError):
+        return ModelHandle(workspace.find(name, "model")).data
+    with suppress(UnknownError):
+        return BundleHandle(workspace.find(name, "bundle")).data
+    return {}
+
+
 def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:
-    """Return what `bmc train` takes for a model, and the handle if it is a wrapped network's."""
+    """Return what `bmc train` takes for a model, and the handle if `bmc.wrap` returned it.
+
+    A handle of what was made of a wrapped network names its own directory, with its own weights.
+    """
     baseline = model.baseline if isinstance(model, ModelHandle) else ""
-    if isinstance(model, ModelHandle) and baseline.startswith(PREFIX):
+    if isinstance(model, ModelHandle) and baseline.startswith(PREFIX) and model.is_as_wrapped:
         return baseline, model
     return reference_of(model), None

@@ -7,6 +7,7 @@ import inspect
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def wrap(
             columns, or a table's file (.csv, .tsv, .jsonl, .json, .parquet). Words with tags are
             a file that `--task tokens` reads, the name of such a data set, `(words, tags)` with
             a list of each for every row, or columns named tokens and tags.
-        name: name of the model; the class of the module when None.
+        name: name of the model; the class of the module when None. Where another network of this
+            process has it, in another directory, a number follows: NAME-2.
         inputs: names of the inputs, in the order of `forward`'s arguments; the names of these
             arguments when None.
         labels: names of the classes, in the order of the outputs.
@@ -138,9 +140,10 @@ def wrap(
     else:
         read = columns_of(data, _names_of(module, inputs), label_column, columns)
         encoder, table = encoder_of(read), table_of(read, labels, task)
-    path = path_of(output) or workspace.root() / name
+    path = (path_of(output) or workspace.root() / name).absolute()
+    name = memory.name_for(name, path, _recorded_name(path))
     network = memory.Network(_copied(module), encoder, custom_loss_of(loss), custom_score_of(score))
-    with call(verbose, progress), memory.kept(name, table, network):
+    with call(verbose, progress), memory.kept(name, table, network, path):
         may_be_saved = not force and artifact.is_model_directory(path)
         if not may_be_saved:
             refuse_output(path, force)
@@ -160,6 +163,14 @@ def wrap(
         artifact.save(model, path, force)
         console.note(f"wrote {path}")
     return ModelHandle(path)
+
+
+def _recorded_name(path: Path) -> str:
+    """Return the name under which the network of a model directory was wrapped; "" for none."""
+    if artifact.is_model_directory(path):
+        with suppress(BmcError):  # of a damaged directory, `refuse_output` says that it exists
+            return ModelHandle(path).baseline.removeprefix(PREFIX)
+    return ""
 
 
 def _is_saved(model: Model, path: Path) -> bool:

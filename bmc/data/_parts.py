@@ -151,6 +151,8 @@ def _fingerprint(table: Table, task: str, fold: Fold | None) -> str:
     for part in (table, table.official_test):
         for row, label in zip(part.rows, part.labels, strict=True) if part else ():
             digest.update(content_of(row) + b"\x1f" + label.encode() + b"\x1e")
+    if table.official_test:  # rows may move from one part to the other
+        digest.update(f"{len(table.rows)} rows, {len(table.official_test.rows)} to test".encode())
     digest.update("\x1f".join(table.groups).encode())
     is_files = len(table.rows) > 0 and isinstance(table.rows[0], Path)
     if table.validation is not None and is_files:  # lists of files change while the files stay

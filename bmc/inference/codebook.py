@@ -162,9 +162,9 @@ class ClusteredConv2d(ClusteredLayer, nn.Conv2d):  # type: ignore[override]
 class ClusteredEmbedding(ClusteredLayer, nn.Embedding):  # type: ignore[override]
     """A lookup table with a codebook; only the rows that are read are computed."""
 
-    def forward(self, indices: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return rows (..., width) for int64 indices (...)."""
-        return self.codebook.rows(indices)
+        return self.codebook.rows(input)
 
 
 CLUSTERED: Mapping[type[nn.Module], type[nn.Module]] = {

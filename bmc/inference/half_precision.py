@@ -24,9 +24,9 @@ class HalfPrecisionLayer:
 class HalfPrecisionLinear(HalfPrecisionLayer, nn.Linear):
     """A linear layer with 16-bit weights."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return outputs (..., out) for values (..., in)."""
-        values = values.to(self.weight.dtype)
+        values = input.to(self.weight.dtype)
         if _is_computed_in_fp32(values):
             bias = None if self.bias is None else self.bias.float()
             return linear(values.float(), self.weight.float(), bias).to(values.dtype)
@@ -36,9 +36,9 @@ class HalfPrecisionLinear(HalfPrecisionLayer, nn.Linear):
 class HalfPrecisionConv2d(HalfPrecisionLayer, nn.Conv2d):
     """A convolution with 16-bit weights."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return maps (rows, out, height, width) for maps (rows, in, height, width)."""
-        values = values.to(self.weight.dtype)
+        values = input.to(self.weight.dtype)
         if _is_computed_in_fp32(values):
             bias = None if self.bias is None else self.bias.float()
             outputs: Tensor = self._conv_forward(values.float(), self.weight.float(), bias)
@@ -53,17 +53,17 @@ class HalfPrecisionEmbedding(HalfPrecisionLayer, nn.Embedding):
 class Fp32Linear(nn.Linear):
     """A linear layer with fp32 arithmetic and outputs, which 16 bits might not hold."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return outputs (..., out) in fp32 for values (..., in)."""
-        return super().forward(values.float())
+        return super().forward(input.float())
 
 
 class Fp32Conv2d(nn.Conv2d):
     """A convolution with fp32 arithmetic and outputs, which 16 bits might not hold."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return maps (rows, out, height, width) in fp32 for maps (rows, in, height, width)."""
-        return super().forward(values.float())
+        return super().forward(input.float())
 
 
 class Fp32Island:

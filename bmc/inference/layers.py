@@ -19,6 +19,7 @@ from bmc.inference.sharing import read_directly, tied_parameters
 from bmc.model import Model, output_of
 
 Layers = dict[str, nn.Module]
+_FEW = 0.01  # of the weights; fewer are not worth a word
 
 
 def quantizable_layers(form: nn.Module) -> Layers:
@@ -100,6 +101,27 @@ def unshared(
         for path, layer in layers.items()
         if type(layer) in kinds and id(layer.weight) not in tied and parents[id(layer)] == 1
     }
+
+
+def say_left_in_float(form: nn.Module, record: Mapping[str, object]) -> None:
+    """Note which kinds of layers stay in float, where they have more than 1 % of the weights.
+
+    Args:
+        form: the network.
+        record: what is quantized, by path of the layer.
+    """
+    weights, counts, total = Counter[str](), Counter[str](), 0
+    for path, part in form.named_modules():
+        own = sum(value.numel() for value in part.parameters(recurse=False) if value.dim() > 1)
+        total += own
+        inside = any(path == each or path.startswith(f"{each}.") for each in record)
+        if own and not inside:
+            weights[type(part).__name__] += own
+            counts[type(part).__name__] += 1
+    left = sum(weights.values())
+    if total and left / total > _FEW:
+        kinds = ", ".join(f"{counts[kind]} {kind}" for kind, _ in weights.most_common(4))
+        console.note(f"{kinds} stay in float: {left / total:.0%} of the weights")
 
 
 def _grows(path: str, layer: nn.Module) -> bool:

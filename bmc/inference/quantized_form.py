@@ -209,6 +209,9 @@ def in_fp32(form: nn.Module) -> nn.Module:
     for part in form.modules():
         if isinstance(part, QuantizedLayer):
             part.enabled = False
+            if isinstance(part, QuantizedLinear) and part.input_factors is not None:
+                part.weight.data = part.unscaled_weight().detach()  # no product of the inputs
+                part.divided = None
         elif isinstance(part, HalfPrecisionLayer):
             part.to(torch.float32)
     return form

@@ -130,9 +130,9 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):
         """Return values (..., in) with their channels scaled."""
         return values if self.input_factors is None else values * self.input_factors
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return outputs (..., out) for values (..., in)."""
-        values = self.quantize_input(self.scale_input(values))
+        values = self.quantize_input(self.scale_input(input))
         if self.packed is None:
             return linear(values, self.quantize_weight(self.weight), self.bias)
         weight = self.packed()
@@ -159,8 +159,9 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):
 class DynamicQuantizedLinear(QuantizedLinear):
     """A quantized linear layer that computes the range of its input at each call."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return outputs (..., out) for values (..., in)."""
+        values = input
         if self.packed is None:
             return super().forward(values)
         packed: Any = self.packed
@@ -189,8 +190,9 @@ class DynamicQuantizedLinear(QuantizedLinear):
 class QuantizedConv2d(QuantizedLayer, nn.Conv2d):
     """A quantized convolution."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return maps (rows, out, height, width) for maps (rows, in, height, width)."""
+        values = input
         packed = self.packed
         weight: Tensor = self.quantize_weight(self.weight) if packed is None else packed()
         outputs: Tensor = self._conv_forward(self.quantize_input(values), weight, self.bias)
@@ -208,8 +210,9 @@ class QuantizedConv2d(QuantizedLayer, nn.Conv2d):
 class QuantizedEmbedding(QuantizedLayer, nn.Embedding):
     """A quantized embedding."""
 
-    def forward(self, indices: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return rows of the table (..., width) for int64 indices (...)."""
+        indices = input
         table = self.quantize_weight(self.weight) if self.packed is None else self.packed()
         return embedding(indices, table, self.padding_idx)
 
@@ -262,17 +265,17 @@ class QuantizedAdd(QuantizedLayer, Add):
 class QuantizedMaxPool2d(QuantizedLayer, nn.MaxPool2d):
     """A max pooling of quantized values."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return pooled maps for maps (rows, channels, height, width)."""
-        return super().forward(self.quantize_input(values))  # type: ignore[no-any-return]
+        return super().forward(self.quantize_input(input))  # type: ignore[no-any-return]
 
 
 class QuantizedAdaptiveAvgPool2d(QuantizedLayer, nn.AdaptiveAvgPool2d):
     """An average pooling of quantized values."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  as in PyTorch
         """Return pooled maps for maps (rows, channels, height, width)."""
-        return super().forward(self.quantize_input(values))
+        return super().forward(self.quantize_input(input))
 
 
 WITH_WEIGHTS: Mapping[type[nn.Module], type[nn.Module]] = {

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
+from types import MethodType
 from typing import Any, TypeVar
 
 from torch import nn
 
+from bmc.errors import UsageError
+
 Layer = TypeVar("Layer", bound=nn.Module)
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
+_REFUSED = "_bmc_refused_calls"
 
 
 def rebuilt_as(kind: type[Layer], layer: nn.Module) -> Layer:
@@ -28,8 +33,10 @@ def rebuilt_as(kind: type[Layer], layer: nn.Module) -> Layer:
 def replace_layers(root: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> None:
     """Replace layers wherever a network refers to them.
 
-    A user's network may hold a layer in a plain list, tuple or dict in addition to the attribute
-    that registers the layer.
+    A user's network may hold a layer in lists, tuples, dicts or sets, as a bound method
+    (`self.layer.forward`) or in a `functools.partial`, nested in any way, in addition to the
+    attribute that registers the layer. A layer that is called all the same, such as one that a
+    function has in its closure, raises a UsageError then.
 
     Args:
         root: the network, changed in place; it must not be a key of `replacements`.
@@ -41,28 +48,67 @@ def replace_layers(root: nn.Module, replacements: Mapping[nn.Module, nn.Module])
                 parent.register_module(name, replacements[child])
         for name, value in list(vars(parent).items()):
             if name not in _MODULE_ATTRIBUTES:
-                vars(parent)[name] = _with_replaced(value, replacements)
+                vars(parent)[name] = _with_replaced(value, replacements, set())
+    for old, new in replacements.items():
+        _allow_calls(new)
+        _refuse_calls(old)
 
 
-def _with_replaced(value: Any, replacements: Mapping[nn.Module, nn.Module]) -> Any:
-    """Return a value with the layers in it replaced; lists and dicts are changed in place."""
+def _with_replaced(value: Any, replacements: Mapping[nn.Module, nn.Module], seen: set[int]) -> Any:
+    """Return a value with the layers in it replaced; lists, dicts and sets are changed in place.
+
+    Args:
+        value: any value.
+        replacements: new layers by old layer.
+        seen: ids of the collections that were entered; one may contain itself.
+    """
+    if isinstance(value, nn.Module):
+        return replacements.get(value, value)
+    if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module):
+        new = replacements.get(value.__self__)
+        return value if new is None else getattr(new, value.__name__)
+    if not isinstance(value, tuple | list | dict | set | partial) or id(value) in seen:
+        return value
+    seen.add(id(value))
+
+    def changed(item: Any) -> Any:
+        return _with_replaced(item, replacements, seen)
+
+    if isinstance(value, partial):
+        keywords = {name: changed(item) for name, item in value.keywords.items()}
+        return partial(changed(value.func), *map(changed, value.args), **keywords)
     if isinstance(value, tuple):
-        if not any(_is_replaced(item, replacements) for item in value):
+        items = [changed(item) for item in value]
+        if all(item is before for item, before in zip(items, value, strict=True)):
             return value
-        items = [_replaced(item, replacements) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, list):
-        for index, item in enumerate(value):
-            value[index] = _replaced(item, replacements)
+        value[:] = [changed(item) for item in value]
     elif isinstance(value, dict):
         for key, item in value.items():
-            value[key] = _replaced(item, replacements)
+            value[key] = changed(item)
+    else:
+        items = [changed(item) for item in value]
+        value.clear()
+        value.update(items)
     return value
 
 
-def _is_replaced(item: Any, replacements: Mapping[nn.Module, nn.Module]) -> bool:
-    return isinstance(item, nn.Module) and item in replacements
+def _refuse_calls(layer: nn.Module) -> None:
+    """Make calls of a layer that was replaced an error: its numbers may be another network's."""
+
+    def refuse(layer: nn.Module, *_: object) -> None:
+        raise UsageError(
+            f"the network calls a {type(layer).__name__} that was replaced by a compressed one: it "
+            "keeps the layer in a function's closure or in an object that is no module; call it as "
+            "an attribute (self.layer)"
+        )
+
+    vars(layer)[_REFUSED] = layer.register_forward_pre_hook(refuse)
 
 
-def _replaced(item: Any, replacements: Mapping[nn.Module, nn.Module]) -> Any:
-    return replacements[item] if _is_replaced(item, replacements) else item
+def _allow_calls(layer: nn.Module) -> None:
+    """Allow calls of a layer again that was replaced before, or that has the hooks of one."""
+    handle = vars(layer).pop(_REFUSED, None)
+    if handle is not None:
+        layer._forward_pre_hooks.pop(handle.id, None)

@@ -154,14 +154,14 @@ class FeatureEncoder:
         """Return the numbers of a row in the order of the columns, NaN for a missing one."""
         columns = self.settings.columns
         if hasattr(row, "keys") and hasattr(row, "__getitem__"):
-            keys = set(row.keys())
+            keys = {str(key): key for key in list(row.keys())}
             for name in columns:
                 if name not in keys:
                     raise DataError(
                         f"row {number} has no column {name!r:.60}; the model takes "
                         f"{listed(columns)}. None stands for a missing value"
                     )
-            cells = [row[name] for name in columns]
+            cells = [row[keys[name]] for name in columns]
         elif isinstance(row, tuple | list | np.ndarray) and _is_flat(row):
             cells = list(row)
             if len(cells) != len(columns):

@@ -23,6 +23,7 @@ ACTIVE = 1e-3  # a unit below this is dead: GELU and SiLU are not exactly 0 for 
 _MARGIN = 0.01  # of a bound, within which a value is saturated
 _BOUNDS = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 _RECTIFIERS = ("relu", "relu6", "gelu", "silu", "hardswish")
+_CHANNELS_FIRST = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)
 _NAMES = {"hardtanh": "relu6"}  # PyTorch runs relu6 as hardtanh from 0 to 6
 # A bin is a float32 without its last 18 bits: sign, exponent and 5 bits of the fraction are left,
 # so a bin is at most 1/32 of its value wide.
@@ -111,6 +112,9 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._paths = {layer: path for path, layer in module.named_modules()}
         self._hookable = dict.fromkeys(hookable(module))  # a shared layer is one module
         self._running: list[nn.Module] = []  # submodules whose call has not returned, outer first
+        self._channels_first: torch.Size | None = (
+            None  # shape of the newest (rows, channels, steps)
+        )
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -138,6 +142,8 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def leave(layer: nn.Module, inputs: Any, output: Any) -> None:
             self._running.pop()
             values = _first_tensor(output)
+            if values is not None and isinstance(layer, _CHANNELS_FIRST) and values.dim() == 3:
+                self._channels_first = values.shape
             if values is not None and any(True for _ in layer.parameters(recurse=False)):
                 self._add(self._paths[layer], type(layer).__name__, values)
 
@@ -153,7 +159,8 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if values.is_floating_point():
             key = (path, operation)
             histogram = _Histogram(operation.partition(" ")[0])
-            self.histograms.setdefault(key, histogram).add(values)
+            has_channels_first = values.dim() > 3 or values.shape == self._channels_first
+            self.histograms.setdefault(key, histogram).add(values, 1 if has_channels_first else -1)
 
 
 class _Histogram:
@@ -166,10 +173,10 @@ class _Histogram:
         self._not_finite = self._at_bounds = 0
         self._maxima: Tensor | None = None  # of each unit
 
-    def add(self, values: Tensor) -> None:
+    def add(self, values: Tensor, unit_axis: int) -> None:
         values = values.detach().float()
         if self._function in _RECTIFIERS:
-            self._add_units(values)
+            self._add_units(values, unit_axis % max(values.dim(), 1))
         flat = values.reshape(-1)
         finite = torch.isfinite(flat)
         if not finite.all():
@@ -201,9 +208,8 @@ class _Histogram:
             self._at_bounds / values if self._function in _BOUNDS and values else None,
         )
 
-    def _add_units(self, values: Tensor) -> None:
-        """Update the largest value of each unit: axis 1 of images, else the last axis."""
-        unit_axis = 1 if values.dim() > 3 else values.dim() - 1
+    def _add_units(self, values: Tensor, unit_axis: int) -> None:
+        """Update the largest value of each unit: channels of convolutions, else the last axis."""
         others = [axis for axis in range(values.dim()) if axis != unit_axis]
         maxima = values.nan_to_num(nan=0.0).amax(dim=others)
         if self._maxima is None:

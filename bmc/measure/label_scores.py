@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.measure.scores import Interval, bootstrap, mean_of
+from bmc.measure.scores import Interval, bootstrap, share_of
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -98,21 +98,23 @@ def macro_f1(outputs: NDArray[Any], labels: NDArray[Any]) -> Interval:
 
 def exact_match(outputs: NDArray[Any], labels: NDArray[Any]) -> Interval:
     """Return the share of rows whose labels are all right, with its interval."""
-    return mean_of(((outputs > 0) == (labels > 0)).all(axis=1).astype(np.float64))
+    return share_of(((outputs > 0) == (labels > 0)).all(axis=1).astype(np.float64))
 
 
 def average_precision(outputs: NDArray[Any], labels: NDArray[Any]) -> Floats:
     """Return each label's average precision, the area under its precision and recall.
 
-    A label that no row has gets 0.
+    Rows with equal outputs share a threshold. A label that no row has gets 0.
     """
     precisions = np.zeros(labels.shape[1])
     for label in range(labels.shape[1]):
         order = np.argsort(-outputs[:, label], kind="stable")
-        true = labels[order, label] > 0
+        ranked, true = outputs[order, label], labels[order, label] > 0
         if true.any():
-            ranks = np.arange(1, len(true) + 1)
-            precisions[label] = float((true.cumsum() / ranks)[true].mean())
+            is_last = np.append(ranked[1:] != ranked[:-1], True)
+            hits, ranks = true.cumsum()[is_last], np.arange(1, len(true) + 1)[is_last]
+            gained = np.diff(hits, prepend=0)
+            precisions[label] = float((gained * hits / ranks).sum() / hits[-1])
     return precisions
 
 

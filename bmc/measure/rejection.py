@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.measure.scores import bootstrap, mean_of
+from bmc.measure.scores import bootstrap, share_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -72,14 +72,20 @@ def scores_of(confidence: Floats, correct: Bools, threshold: float) -> dict[str,
         a JSON object; without the accuracy where every row is rejected.
     """
     accepted = confidence >= threshold
-    found = {SHARE: asdict(mean_of((~accepted).astype(np.float64)))}
+    found = {SHARE: asdict(share_of((~accepted).astype(np.float64)))}
     if accepted.any():
         right = (correct & accepted).astype(np.float64)
 
         def accuracy(rows: NDArray[np.int64]) -> float:
             return float(right[rows].sum() / max(accepted[rows].sum(), 1))
 
-        found[ACCURACY] = asdict(bootstrap(accuracy, len(right)))
+        is_equal = len(np.unique(correct[accepted])) == 1
+        interval = (
+            share_of(correct[accepted].astype(np.float64))
+            if is_equal
+            else bootstrap(accuracy, len(right))
+        )
+        found[ACCURACY] = asdict(interval)
     return found
 
 

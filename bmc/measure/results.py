@@ -43,8 +43,8 @@ class Row:
         execution: device, threads and precision that the session reported.
         p50: median latency in milliseconds; None where there are too few samples.
         p90: 90th percentile of the latency in milliseconds; None where there are too few samples.
-        speed_up: latency of the reference over this latency, each at its best thread count; None
-            for the reference.
+        speed_up: latency of the reference at its best thread count over this latency; None for that
+            row of the reference.
         cold_start_seconds: time from the start of a process to its first output, median of the
             launches.
         peak_mb: peak memory of that process after its first output in MB, median of the launches.
@@ -270,7 +270,7 @@ def _rows(measured: Sequence[Measured], names: Mapping[Path, str], batch: int) -
     for index, row in enumerate(rows):
         reference = best[rows[0].name]
         ratio_to_reference = None
-        if row.name != rows[0].name:
+        if index != reference:
             ratio_to_reference = speed_up(
                 measured[reference].nanoseconds, measured[index].nanoseconds
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -14,6 +14,9 @@ from bmc.contracts import tasks
 
 Floats = NDArray[np.float64]
 _DRAWS = 2000
+_Z = 1.96  # standard deviations on each side of 95 % of a normal distribution
+UNSEEN = 3.69
+"""Upper 97.5 % limit of the number of rows that change, where none did: -ln(0.025)."""
 _BINS = 15  # of confidence
 # Sums over resampled rows are products with a matrix (samples, rows) of at most so many numbers,
 # 40 MB; of more rows, and of more classes, the rows of each sample are taken one by one.
@@ -158,7 +161,7 @@ def explained(squared_error: float, truth: Floats) -> float:
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
     """Return the fraction of correctly predicted rows."""
-    return mean_of((logits.argmax(axis=1) == labels).astype(np.float64))
+    return share_of((logits.argmax(axis=1) == labels).astype(np.float64))
 
 
 def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
@@ -236,7 +239,7 @@ def agreement(
         raise ValueError(f"{task} predicts no classes")
     values = classes.agreement(logits, reference)
     if classes.row_starts is None or labels is None:
-        return mean_of(values)
+        return share_of(values)
     return mean_of_rows(values, classes.row_starts(labels))
 
 
@@ -292,6 +295,9 @@ def lost(
 ) -> Interval:
     """Return how much of a task's measure is lost relative to a reference, with a paired interval.
 
+    Where the outputs differ, and no row is more or less right, the upper end allows for rows that
+    were not seen.
+
     Args:
         task: name of a task with labels.
         outputs: outputs of the model (rows, classes or 1).
@@ -299,7 +305,25 @@ def lost(
         labels: class indices or numbers (rows).
         names: names of the labels, on which the scores of tags depend.
     """
-    return tasks.scoring(task, names).lost(outputs, reference, labels)
+    interval = tasks.scoring(task, names).lost(outputs, reference, labels)
+    if interval.low == interval.high and len(labels) and not np.array_equal(outputs, reference):
+        return replace(interval, high=interval.high + UNSEEN / len(labels))
+    return interval
+
+
+def share_of(values: Floats) -> Interval:
+    """Return the mean of values from 0 to 1 (rows) with its interval.
+
+    Where all rows are right, or all wrong, so is each sample of a bootstrap, which tells nothing
+    about other rows; the interval of such a share is Wilson's.
+
+    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
+    """
+    if len(values) and (values == values[0]).all() and values[0] in (0.0, 1.0):
+        beyond = _Z**2 / (len(values) + _Z**2)
+        low, high = (1 - beyond, 1.0) if values[0] else (0.0, beyond)
+        return Interval(float(values[0]), low, high)
+    return mean_of(values)
 
 
 def mean_of(values: Floats) -> Interval:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.measure.scores import Interval, bootstrap, mean_of
+from bmc.measure.scores import Interval, bootstrap, share_of
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.float32]
@@ -75,22 +75,37 @@ def spearman(values: Floats, truth: Floats) -> Interval:
     first, second = _ranks(values), _ranks(truth)
 
     def correlation(chosen: NDArray[np.int64]) -> float:
-        left, right = first[chosen], second[chosen]
-        left, right = left - left.mean(), right - right.mean()
-        return float(left @ right / max(np.sqrt((left @ left) * (right @ right)), 1e-12))
+        return _correlation(first[chosen], second[chosen], np.ones(len(chosen)))
 
     return bootstrap(correlation, len(values))
 
 
+def _correlation(left: Floats, right: Floats, weights: Floats) -> float:
+    """Return Pearson's correlation of weighted pairs; 0 where one side is constant."""
+    total = max(float(weights.sum()), 1e-12)
+    left, right = left - weights @ left / total, right - weights @ right / total
+    spread = np.sqrt((weights @ left**2) * (weights @ right**2))
+    return float((weights * left) @ right) / max(float(spread), 1e-12)
+
+
 def similarity(outputs: Vectors, truth: Truth) -> Interval:
-    """Return Spearman's correlation of the cosine similarities of pairs with the reference's."""
+    """Return Spearman's correlation of the cosine similarities of pairs with the reference's.
+
+    The interval resamples rows, each of which is in many pairs.
+    """
     first, second = pairs_of(len(outputs))
     vectors = unit(outputs)
     ours, theirs = (
         np.einsum("ij,ij->i", each[first], each[second]).astype(np.float64)
         for each in (vectors, truth.vectors)
     )
-    return spearman(ours, theirs)
+    left, right = _ranks(ours), _ranks(theirs)
+
+    def correlation(rows: NDArray[np.int64]) -> float:
+        times = np.bincount(rows, minlength=len(outputs)).astype(np.float64)
+        return _correlation(left, right, times[first] * times[second])
+
+    return bootstrap(correlation, len(outputs))
 
 
 def labeled_similarity(outputs: Vectors, truth: Truth) -> Interval | None:
@@ -171,7 +186,7 @@ def neighbors_accuracy(vectors: Vectors, classes: NDArray[np.int64]) -> Interval
     queries = queries_of(len(vectors))
     neighbors = classes[nearest(unit(vectors), queries, min(NEIGHBORS, len(vectors) - 1))]
     votes = np.stack([np.bincount(row, minlength=classes.max() + 1) for row in neighbors])
-    return mean_of((votes.argmax(axis=1) == classes[queries]).astype(np.float64))
+    return share_of((votes.argmax(axis=1) == classes[queries]).astype(np.float64))
 
 
 def _ranks(values: Floats) -> Floats:

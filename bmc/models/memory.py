@@ -56,6 +56,10 @@ class Wrapped(nn.Module):
         is_half = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
         return outputs.float() if is_half else outputs
 
+    def output_linear(self) -> str | None:
+        """Return the path of the linear layer that computes the network's output; None if none."""
+        return image_networks.answering_linear(self)
+
 
 @lru_cache
 def _class_for(names: tuple[str, ...]) -> type[Wrapped]:

@@ -49,12 +49,15 @@ def observe_inputs(
     """
 
     def hook_of(path: str) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            observe(path, inputs[0])
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> None:
+            observe(path, inputs[0] if inputs else next(iter(keywords.values())))
 
         return hook
 
-    hooks = [layer.register_forward_pre_hook(hook_of(path)) for path, layer in layers.items()]
+    hooks = [
+        layer.register_forward_pre_hook(hook_of(path), with_kwargs=True)
+        for path, layer in layers.items()
+    ]
     try:
         with console.progress(title, len(rows)) as advance:
             for indices, tensors in batches_of(encoder, rows, _BATCH):

@@ -94,7 +94,7 @@ def _in_same_runtime(best: Line, reference: str) -> str:
     ratio within one runtime comes first.
     """
     ratios = {
-        best.teacher_bundle: (best.speed_up_same_target, ", its teacher"),
+        best.same_target: (best.speed_up_same_target, ", its teacher"),
         best.origin: (best.speed_up_origin, ""),
     }
     for name, (ratio, relation) in ratios.items():

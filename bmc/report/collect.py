@@ -77,15 +77,21 @@ def collect(
     return Report(tuple(lines), references, run, {**broken, **unread, **damaged}, floor.notes)
 
 
-def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -> Run | None:
+def newest_run(
+    folders: Sequence[Path],
+    settings: BenchSettings | None = None,
+    threads: Sequence[int] | None = None,
+) -> Run | None:
     """Return the newest bench that measured exactly these bundles on this machine.
 
     The bench measured the same files with the same runtimes, in fp32, with batch size 1, the same
-    length and at least as many launches. If the newest bench differs, a note says in what.
+    length, the thread counts, and at least as many launches and rounds. If the newest bench
+    differs, a note says in what.
 
     Args:
         folders: bundles.
-        settings: length and smallest number of launches of the report.
+        settings: length, and smallest numbers of launches and rounds.
+        threads: the numbers of threads that must have been measured; None takes any.
     """
     hashes = {folder.name: sha256(folder / bundles.MANIFEST) for folder in folders}
     reason = ""
@@ -97,7 +103,7 @@ def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -
             continue
         if run.device:  # of another device
             continue
-        why = _unfit(run, hashes, settings or BenchSettings())
+        why = _unfit(run, hashes, settings or BenchSettings(), threads)
         if not why:
             return run
         reason = reason or f"the bench of {run.started} is not used: {why}"
@@ -106,7 +112,9 @@ def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -
     return None
 
 
-def _unfit(run: Run, hashes: Mapping[str, str], settings: BenchSettings) -> str:
+def _unfit(
+    run: Run, hashes: Mapping[str, str], settings: BenchSettings, threads: Sequence[int] | None
+) -> str:
     """Say why a bench does not hold the times of some bundles; "" where it does."""
     measured = {(row.name, row.manifest_sha256) for row in run.rows} | run.skipped_sha256.items()
     measured_names = {name for name, _ in measured}
@@ -125,6 +133,11 @@ def _unfit(run: Run, hashes: Mapping[str, str], settings: BenchSettings) -> str:
         return f"it was measured with {run.settings.length} tokens"
     if run.settings.launches < settings.launches:
         return f"it has {run.settings.launches} launches"
+    if run.settings.rounds < settings.rounds:
+        return f"it has {run.settings.rounds} rounds"
+    measured_threads = {row.threads for row in run.rows}
+    if threads is not None and measured_threads and measured_threads != set(threads):
+        return f"it was measured with {', '.join(map(str, sorted(measured_threads)))} threads"
     return ""
 
 
@@ -186,6 +199,8 @@ def _line(
         kind=str(manifest.preprocessing.get("kind"))[:40],
         lineage=lineage,
         teacher_bundle=teacher.bundle.path.name if teacher else None,
+        same_target=same,
+        failure=manifest.failure,
         layers=layer_costs_of(lineage.weights),
         **relative,
         **times,

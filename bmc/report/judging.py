@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bmc.console import printable
 from bmc.errors import GateError
 from bmc.measure.scores import Interval
+from bmc.measure.statistics import needed
 from bmc.report.gates import METRICS, Gate, Verdict
 from bmc.report.line import Line, Report
 
@@ -18,6 +20,9 @@ _SCORES = {
     "r2": "r2",
 }
 """The measure of a task that each gate of a score is for."""
+_OF_OUTPUTS = (*_SCORES, "score", "macro-f1", "agreement", "kept", "max-drop")
+"""Metrics that are computed from a bundle's outputs for the held-out rows."""
+_PERCENTILES = ("p50", "p90", "p99")
 _MAX_NAMED = 3  # failures in the message of the error; all of them are in the report
 
 
@@ -32,7 +37,9 @@ def judge(report: Report, gates: Sequence[Gate]) -> tuple[Verdict, ...]:
         verdict
         for line in report.lines
         if not line.floor
-        for verdict in ([_of_failed(line)] if line.failed else _of(line, gates))
+        for verdict in (
+            [_of_failed(line)] if line.failed or line.failure is not None else _of(line, gates)
+        )
     ]
     verdicts += [
         Verdict("", name, False, f"{printable(name)} cannot be read: {printable(reason)}")
@@ -66,7 +73,7 @@ def raise_failures(verdicts: Iterable[Verdict], result: object) -> None:
 
 
 def _of_failed(line: Line) -> Verdict:
-    reason = printable(line.failed or "")
+    reason = printable(line.failed or line.failure or "")
     message = f"{printable(line.name)} failed a check when it was exported: {reason}"
     return Verdict("", line.name, False, message)
 
@@ -87,6 +94,8 @@ def _of(line: Line, gates: Sequence[Gate]) -> Iterable[Verdict]:
                 shown += f" [{gate.shown(interval.low)}, {gate.shown(interval.high)}]"
             word = "passed" if passed else "failed"
             message = f"{name}: {gate.text} {word}: {gate.metric} is {shown}"
+            if line.note and gate.metric in _OF_OUTPUTS:
+                message += " (of the ONNX file that the engine was built from; it was not run)"
             yield Verdict(gate.text, line.name, passed, message, value)
 
 
@@ -152,12 +161,20 @@ def _way_out(gate: Gate, line: Line) -> str:
         return "it is what speed-ups refer to, or was measured alone: name another --reference"
     if line.threads is None:
         return f"no latency was measured: bmc bench {name}, where its runtime is installed"
-    return f"too few calls were measured: bmc report {name} --launches 20"
+    calls = line.distribution.calls if line.distribution else 0
+    enough = needed(float(metric.removeprefix("p"))) if metric in _PERCENTILES else calls
+    times = math.ceil(enough / max(calls, 1))
+    return (
+        f"it needs {enough:,} calls, and {calls:,} were measured: take {max(times, 2)} times as "
+        f"many launches (bmc report {name} --launches N)"
+    )
 
 
 def _way_to_score(metric: str, line: Line) -> str:
     if line.accuracy is not None:
         return f"its score is not {metric}: gate {_gate_of(line)}"
+    if not line.measure:
+        return "bundles of ONNX files and of generators keep no rows to score: leave the gate out"
     return (
         "it has no score, as its rows have no labels or the export did not run it: "
         f"bmc export {printable(line.model)} --target {line.target} --force"

@@ -55,7 +55,9 @@ class Line:
         execution: device, threads and precision of the session.
         note: a sentence that the reader of the report must know.
         remarks: sentences that explain the times by the steps that made the model.
-        failed: reason why the bundle failed a check; None if it passed.
+        failed: reason why the bundle failed a check, where it is a line without figures; None if it
+            passed.
+        failure: reason why a bundle failed a check that has figures, as it was named or moved.
         cannot_run: reason why the latency could not be measured; None if it could.
         labels: class names, in the order of the confusion matrix; empty in a regression.
         scores: all scores of the task, as `scores.of_task` returns them; empty for a generator.
@@ -66,6 +68,7 @@ class Line:
         kind: kind of the rows, such as "text".
         lineage: how the model was made.
         teacher_bundle: the teacher's bundle that `agreement` and `kept` refer to; None without one.
+        same_target: the teacher's bundle that `speed_up_same_target` refers to; None without one.
         drop: points of the score that the model lost to its teacher, or without a teacher to the
             model that it was compressed from; negative where the score rose; None where there is no
             bundle of theirs.
@@ -105,6 +108,7 @@ class Line:
     note: str = ""
     remarks: tuple[str, ...] = ()
     failed: str | None = None
+    failure: str | None = None
     cannot_run: str | None = None
     labels: tuple[str, ...] = ()
     scores: Mapping[str, Any] = field(default_factory=dict)
@@ -114,6 +118,7 @@ class Line:
     kind: str = ""
     lineage: Lineage = field(default_factory=Lineage)
     teacher_bundle: str | None = None
+    same_target: str | None = None
     drop: float | None = None
     distribution: Distribution | None = None
     disagreements: Disagreements | None = None

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bmc.bundle import Bundle
+from bmc.contracts.tasks import EMBEDDING
 from bmc.report.read import Evaluated
 from bmc.report.reference import key_of
 from bmc.report.remarks import steps_of
+
+
+_ROUNDING = 1e-4
 
 
 def taught_by(entry: Evaluated, everyone: Sequence[Evaluated]) -> list[Evaluated]:
@@ -31,9 +37,23 @@ def have_the_same_rows(entry: Evaluated, other: Evaluated) -> bool:
     return (
         key_of(entry.bundle) == key_of(other.bundle)
         and entry.bundle.manifest.labels == other.bundle.manifest.labels
-        and entry.outputs.shape == other.outputs.shape
-        and np.array_equal(entry.labels, other.labels)  # type: ignore[arg-type]
+        and _comparable(entry.outputs, other.outputs, entry.bundle.manifest.task)
+        and _equal(entry.labels, other.labels, entry.bundle.manifest.task)
     )
+
+
+def _comparable(outputs: NDArray[Any], others: NDArray[Any], task: str) -> bool:
+    """Tell whether outputs are of as many rows, and of one width but for vectors."""
+    return outputs.shape == others.shape or (task == EMBEDDING and len(outputs) == len(others))
+
+
+def _equal(labels: NDArray[Any] | None, others: NDArray[Any] | None, task: str) -> bool:
+    """Tell whether labels are equal: of texts to embed, up to rounding of the teacher's vectors."""
+    if labels is None or others is None or labels.shape != others.shape:
+        return labels is others
+    if task == EMBEDDING:  # NaN is the similarity of texts that are no pair
+        return bool(np.isclose(labels, others, atol=_ROUNDING, equal_nan=True).all())
+    return np.array_equal(labels, others)
 
 
 def origin_of(bundle: Bundle, everyone: Sequence[Evaluated]) -> Bundle | None:

@@ -120,7 +120,8 @@ def _sparse(bundle: Bundle, origin: Bundle | None, ratio: Interval | None) -> st
             f" (the weights' file: {megabytes(packed['of_bytes'])} -> "
             f"{megabytes(packed['bytes'])} under {packed['by']})"
         )
-    return f"{label}: smaller only when compressed{sizes}; no faster here"
+    measured = "; no faster here" if origin and ratio and _only_zeros(bundle, origin) else ""
+    return f"{label}: smaller only when compressed{sizes}{measured}"
 
 
 def _small(bundle: Bundle) -> str:

@@ -198,7 +198,7 @@ def notes(report: Report) -> Sequence[str]:
             faster = ""
             if line.speed_up_same_target:
                 ratio = _ratio(line.speed_up_same_target)
-                faster = f", and answers {ratio} times faster than {line.teacher_bundle}"
+                faster = f", and answers {ratio} times faster than {line.same_target}"
             kept = _percent(line.kept)
             found.append(f"{line.name} keeps {kept} % of its teacher's accuracy{faster}")
     found += [f"{line.name}: {remark}" for line in report.lines for remark in line.remarks]

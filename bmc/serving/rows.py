@@ -50,7 +50,7 @@ def rows_of(content: bytes, content_type: str, kind: str, max_rows: float = math
         return [_row(row, kind, number) for number, row in enumerate(rows, start=1)]
     media_type = _media_type(content_type)
     if media_type == _TEXT and kind in _TEXTS:
-        return [_decoded(content)]
+        return [_decoded(content).removeprefix("\ufeff").rstrip("\r\n")]  # as a file's one line
     if kind in _FILES:
         return [content]
     one = ", or one text as text/plain" if kind in _TEXTS else ""

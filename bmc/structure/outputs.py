@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, unfold
@@ -29,6 +30,7 @@ from bmc.model import Model, Work, output_of
 Pair = tuple[Tensor, Tensor]
 
 _MAX_ROWS, _MIN_ROWS, _BATCH = 16_384, 256, 32
+_BLOCK = 16 * _BATCH  # rows that are sorted by length together
 _SAMPLES_PER_INPUT = 8  # with fewer samples for each input of a layer, the fit would overfit them
 _MAX_SAMPLES_PER_BATCH = 4096  # neighboring pixels of a feature map are similar
 _RIDGE = 1e-5  # times the mean variance of a layer's inputs; inputs may be constant
@@ -163,11 +165,10 @@ class Outputs:
             path: _SAMPLES_PER_INPUT * (size[0] if of_outputs else size[1:].numel())
             for path, size in sizes.items()
         }
-        for start in range(0, len(self._rows), _BATCH):
+        for number, indices in enumerate(self._batches()):
             enough = all(moments[path].samples >= needed[path] for path in paths)
-            if start >= _MIN_ROWS and enough:
+            if number * _BATCH >= _MIN_ROWS and enough:
                 break
-            indices = list(range(start, min(start + _BATCH, len(self._rows))))
             batch = tensors_of(self._encoder.batch(self._encoded, indices))
             with (
                 _observed(module, paths) as fitted,
@@ -187,6 +188,20 @@ class Outputs:
                     x, y = samples_of(layer, inputs, outputs)
                     moments[path].add(*((y, y[:, :0]) if of_outputs else (x, y)))
         return moments
+
+    def _batches(self) -> Iterator[list[int]]:
+        """Yield the indices of batches of rows of like length: padding is no sample of a layer.
+
+        Rows are sorted in blocks, and the batches of a block come in any order, so that the first
+        ones hold rows of all lengths.
+        """
+        generator = np.random.default_rng(0)
+        lengths = self._encoder.lengths(self._encoded)
+        for start in range(0, len(self._rows), _BLOCK):
+            block = range(start, min(start + _BLOCK, len(self._rows)))
+            rows = sorted(block, key=lambda index: lengths[index])
+            batches = [rows[first : first + _BATCH] for first in range(0, len(rows), _BATCH)]
+            yield from (batches[index] for index in generator.permutation(len(batches)))
 
 
 def _biased(module: nn.Module, path: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bmc import bundle as bundles
 from bmc import console, workspace, writing
-from bmc.errors import UsageError
+from bmc.errors import MissingError, UsageError
 from bmc.measure import results
 from bmc.measure.results import Run
 from bmc.workflows.options import Measurement
@@ -44,6 +44,7 @@ def bench(
         UnknownError: there is no such bundle.
         UsageError: there is no bundle, or a bundle takes fewer tokens than the length, or fewer
             rows a call than a batch has.
+        MissingError: no bundle can run here.
     """
     folders = find_bundles(references, measurement)
     if save:
@@ -52,6 +53,9 @@ def bench(
     run = results.measure_bundles(
         folders, measurement.threads, settings, measurement.runtime_precision
     )
+    if not run.rows:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in run.skipped.items())
+        raise MissingError(f"no bundle can be measured here ({reasons})")
     path = save or workspace.root() / ".bench" / f"{run.started}.json"
     results.save(run, path)
     console.note(f"raw samples: {path}")

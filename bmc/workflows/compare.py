@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,11 +35,12 @@ def compare(
         device: the device to measure on; this machine by default.
 
     Raises:
-        UsageError: there are no bundles.
+        UsageError: there are no bundles, or two folders have one name.
         MissingError: the device cannot be reached, or lacks what the bundles need.
     """
     if not folders:
         raise UsageError("there are no bundles to compare")
+    refuse_equal_names(folders)
     run = None
     if bench:
         measurement = Measurement(tuple(threads), length=length, launches=launches, rounds=rounds)
@@ -47,8 +49,20 @@ def compare(
             run = device_bench.bench(names, measurement, device=device).run
             return collect(run, folders=folders)
         settings = measurement.settings()
-        run = newest_run(folders, settings)
+        run = newest_run(folders, settings, threads)
         if run is None:
             run = results.measure_bundles(folders, threads, settings, skip_broken=True)
             results.save(run, workspace.root() / ".bench" / f"{run.started}.json")
     return collect(run, folders=folders)
+
+
+def refuse_equal_names(folders: Sequence[Path]) -> None:
+    """Refuse bundles whose folders have one name, by which a report tells them apart.
+
+    Raises:
+        UsageError: two folders have one name.
+    """
+    counts = Counter(folder.name for folder in dict.fromkeys(folders))
+    twice = next((name for name, count in counts.items() if count > 1), "")
+    if twice:
+        raise UsageError(f"two bundles are named {twice}: rename one, or report each alone")

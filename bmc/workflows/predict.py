@@ -15,7 +15,7 @@ from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
 from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
-from bmc.inputs import Encoder
+from bmc.inputs import Encoder, kind_of_rows
 from bmc.inputs.features import FeatureEncoder
 from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline
@@ -80,7 +80,7 @@ def predict_arguments(
         if options.text_column:
             raise UsageError("the model takes numbers, no texts: leave --text-column out")
         columns = encoder.settings.columns
-    kind_of_arguments = "text" if kind == "words" else kind
+    kind_of_arguments = "text" if kind == "words" else kind_of_rows(kind)
     if arguments:
         rows = from_arguments(kind_of_arguments, arguments, options.pair, columns)
     else:

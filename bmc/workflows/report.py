@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from bmc.report.floor import Floor
 from bmc.report.gates import Gate
 from bmc.report.judging import judge, raise_failures
 from bmc.report.read import Evaluated, read_all
+from bmc.workflows.compare import refuse_equal_names
 from bmc.workflows.floor import floor_of
 from bmc.workflows.options import Measurement, Output, Reporting
 from bmc.workflows.report_rows import with_texts
@@ -139,11 +139,7 @@ def _relatives(readable: Sequence[Evaluated]) -> list[Path]:
 def _named(names: Sequence[str]) -> list[Path] | None:
     """Find the named bundles; None without names. Folder names must differ."""
     folders = [workspace.find(name, "bundle") for name in dict.fromkeys(names)]
-    twice = next(
-        (name for name, count in Counter(f.name for f in folders).items() if count > 1), ""
-    )
-    if twice:
-        raise UsageError(f"two bundles are named {twice}: rename one, or report each alone")
+    refuse_equal_names(folders)
     return folders or None
 
 
@@ -171,7 +167,7 @@ def _with_devices(report: Report, folders: Sequence[Path], reporting: Reporting)
 def _bench(folders: Sequence[Path], reporting: Reporting) -> Run:
     """Return the newest bench of these very bundles; measure them where there is none."""
     settings = Measurement(length=reporting.length, launches=reporting.launches).settings()
-    run = newest_run(folders, settings)
+    run = newest_run(folders, settings, (1, 2))
     if run:
         console.note(f"latencies of the bench of {run.started}")
         return run

@@ -9,7 +9,7 @@ from torch import nn
 from bmc.errors import SettingError
 from bmc.inference import quantized_form
 from bmc.inference.form import become_inference_form
-from bmc.inference.layers import called_layers_with_weights, without
+from bmc.inference.layers import called_layers_with_weights, say_left_in_float, without
 from bmc.inference.quantized_form import LayerQuantization
 from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work
@@ -60,7 +60,9 @@ class Dynamic:
             bits, inputs = (self.weight_bits, "dynamic") if is_linear else (8, "float")
             record[path] = LayerQuantization(bits, inputs=inputs).to_json()
         samples = calibration_samples(model, work, self.samples)
-        return quantize_equalized(model, record, layers, samples, self.outlier_threshold)
+        record = quantize_equalized(model, record, layers, samples, self.outlier_threshold)
+        say_left_in_float(model.module, record)
+        return record
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:

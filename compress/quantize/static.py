@@ -9,9 +9,10 @@ from bmc.choices import Among, about
 from bmc.errors import SettingError
 from bmc.inference import quantized_form
 from bmc.inference.form import become_inference_form
-from bmc.inference.layers import called_layers, without
+from bmc.inference.layers import called_layers, say_left_in_float, without
 from bmc.inference.quantized_form import LayerQuantization
-from bmc.inference.quantized_layers import FLOAT_INPUTS, WITH_WEIGHTS
+from bmc.inference.quantized_layers import FLOAT_INPUTS, WITH_WEIGHTS, plain_layer
+from bmc.inference.replacing import replace_layers
 from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work
 from bmc.quantization.calibration import calibrate, layers_that_read_zeros
@@ -27,7 +28,9 @@ class Static:
     Weights have a symmetric scale for each output channel (each row of an embedding). Inputs have
     one scale for the tensor, and a zero point where the values are mostly positive. Sums and
     poolings between convolutions are quantized too, which lets a runtime compute in integers from
-    one convolution to the next. Matmuls inside attention, norms and activations stay in float.
+    one convolution to the next. Matmuls inside attention, norms and activations stay in float; in
+    a user's network all layers but `nn.Linear`, `nn.Conv2d` and `nn.Embedding` do, as does a layer
+    that reads only zeros on the samples.
 
     Args:
         samples: number of calibration samples: training rows, drawn at random.
@@ -82,8 +85,16 @@ class Static:
         samples = calibration_samples(model, work, self.samples)
         record = quantize_equalized(model, record, layers, samples, self.outlier_threshold)
         calibrate(model.module, model.encoder, samples, self.calibrator, self.percentile)
-        for path in layers_that_read_zeros(model.module):
-            console.note(f"{path} reads only zeros from the calibration samples")
+        unread = layers_that_read_zeros(model.module)
+        for path in unread:
+            console.note(
+                f"{path} stays in float: the calibration samples give it no values but zeros, so "
+                "its range is not known"
+            )
+        layers = {path: model.module.get_submodule(path) for path in unread}
+        replace_layers(model.module, {layer: plain_layer(layer) for layer in layers.values()})
+        record = {path: entry for path, entry in record.items() if path not in unread}
+        say_left_in_float(model.module, record)
         return record
 
     @staticmethod

@@ -10,7 +10,7 @@ from bmc.choices import Among, about
 from bmc.errors import SettingError
 from bmc.inference import quantized_form
 from bmc.inference.form import become_inference_form
-from bmc.inference.layers import called_layers_with_weights, without
+from bmc.inference.layers import called_layers_with_weights, say_left_in_float, without
 from bmc.inference.quantized_form import LayerQuantization, quantize_layers
 from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work
@@ -64,6 +64,7 @@ class Weights:
         become_inference_form(model)
         layers = without(called_layers_with_weights(model), self.in_float)
         record: Record = {path: self._entry(layer).to_json() for path, layer in layers.items()}
+        say_left_in_float(model.module, record)
         if self.bits == 8:
             quantize_layers(model.module, record)
             return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,23 @@ def test_energy_is_the_share_of_the_outputs_variance(digits: Dataset, work: Work
     _, record = split(model, work, energy=0.7, fit="outputs", layers=(path,))
     kept = values.square().cumsum(0) / values.square().sum()
     assert kept[record[path] - 1] >= 0.7 > kept[record[path] - 2]
+
+
+def test_rows_of_like_length_are_batched_so_that_hardly_a_sample_is_padding(
+    build_model: Callable[..., Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("bert")
+    path = next(name for name, part in model.module.named_modules() if type(part) is nn.Linear)
+    outputs, masks = Outputs(model, work_of(model)), list[Tensor]()
+
+    def note(_: nn.Module, __: object, inputs: dict[str, Tensor]) -> None:
+        masks.append(inputs["attention_mask"])
+
+    model.module.register_forward_pre_hook(note, with_kwargs=True)
+    outputs.spectra({0: [path]})
+    tokens, positions = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    assert tokens / positions > 0.85
+    assert len({mask.shape[1] for mask in masks}) > 2
 
 
 @pytest.mark.parametrize(

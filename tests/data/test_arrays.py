@@ -52,6 +52,15 @@ def test_images_get_a_channel_axis_and_lose_transparency(tmp_path: Path) -> None
     assert image_shape(color) == (5, 6, 3)
 
 
+def test_rows_that_move_from_one_part_to_the_other_are_other_data(tmp_path: Path) -> None:
+    prints = set()
+    for count in (30, 34):
+        parts = {"series": SERIES[:count], "labels": LABELS[:count]}
+        held = {"test_series": SERIES[count:], "test_labels": LABELS[count:]}
+        prints.add(datasets.load(saved(tmp_path, **parts, **held)).fingerprint)
+    assert len(prints) == 2
+
+
 def test_test_arrays_are_the_official_test_part(tmp_path: Path) -> None:
     held = {"test_series": SERIES[:7] + 1, "test_labels": LABELS[:7]}
     data = datasets.load(saved(tmp_path, series=SERIES, labels=LABELS, **held))

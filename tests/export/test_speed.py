@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+from collections import Counter
+from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bmc as package
+from bmc.bundle import read
 from bmc.errors import GateError
+from bmc.export import onnx
 from bmc.export.speed import Speed, doubt_of, refuse_slower
 from bmc.inspect.executed import Executed
 from bmc.measure.scores import Interval
@@ -39,3 +48,18 @@ def test_a_wide_interval_around_a_slow_median_is_said() -> None:
     assert not doubt_of(ratio, "int8-weights")
     for clear in (Interval(0.97, 0.9, 1.1), Interval(2, 1.9, 2.1), Interval(0.5, 0.4, 0.6)):
         assert not doubt_of(clear, "int8")
+
+
+def test_every_multiplication_that_onnx_runtime_executes_is_listed_in_its_precision(
+    tmp_path: Path, workspace: Path
+) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 4, 2), nn.Flatten(), nn.Linear(324, 2)
+    )
+    x = np.random.default_rng(0).normal(size=(40, 1, 10, 10)).astype(np.float32)
+    handle = package.wrap(network, (x, np.arange(40) % 2), name="decoder", inputs=["x"])
+    small = package.quantize(handle, "dynamic").to("onnx", allow_slower=True)
+    listed = Counter((each.operator, each.precision) for each in onnx.executed(read(small.path)))
+    assert ("ConvTranspose", "float32") in listed
+    assert not any(name == "DynamicQuantizeLinear" for name, _ in listed)

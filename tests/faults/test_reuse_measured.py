@@ -71,6 +71,8 @@ def test_a_bench_of_these_very_bundles_on_this_machine_is_used(place: Path) -> N
         ("bf16", "not in fp32"),
         ("another length", "measured with 8 tokens"),
         ("fewer launches", "it has 2 launches"),
+        ("fewer rounds", "it has 6 rounds"),
+        ("other threads", "it was measured with 1 threads"),
         ("another bundle", "other-onnx was not measured in it"),
     ],
 )
@@ -92,12 +94,15 @@ def test_a_bench_of_something_else_is_not_used_and_that_is_said(
         run = replace(run, settings=replace(run.settings, length=8))
     elif kind == "fewer launches":
         settings = asked(launches=5)
+    elif kind == "fewer rounds":
+        settings = asked(rounds=20)
     elif kind == "another bundle":
         folders.append(Path(shutil.copytree(folder, place / "other-onnx")))
     kept(place, run)
     if kind == "made anew":
         change(folder, parameters=7)
-    assert newest_run(folders, settings) is None
+    threads = (1, 2) if kind == "other threads" else (1,)
+    assert newest_run(folders, settings, threads) is None
     assert message in " ".join(capfd.readouterr().err.split())
 
 

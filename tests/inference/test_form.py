@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ import bmc
 from bmc import artifact
 from bmc.inference.folding import fold_max_norm
 from bmc.inference.form import become_inference_form
+from bmc.inference.quantized_form import in_fp32, quantize_layers
 from bmc.inference.sharing import read_directly
 from bmc.model import output_of
 from bmc.quantization.equalization import largest_inputs
@@ -126,3 +128,97 @@ class Wrapper(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.network(x)
         return output
+
+
+class Sensors(nn.Module):
+    """Two inputs, of which the second is optional: 0 where it is missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(4, 8)
+        self.output = nn.Linear(8, 2)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        output: Tensor = self.output(torch.relu(self.first(first) + self.second(second)))
+        return output
+
+
+def test_a_layer_that_saw_only_zeros_stays_in_float_and_reads_later_values(
+    workspace: Path,
+) -> None:
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
+    data = {"first": x, "second": np.zeros_like(x)}
+    said: list[str] = []
+    handle = bmc.wrap(Sensors(), (data, (x[:, 0] > 0).astype(np.int64)), name="sensors")
+    small = bmc.quantize(handle, "static", progress=lambda event: said.append(str(event)))
+    assert any("second stays in float: the calibration samples" in text for text in said)
+    with_sensor = {"first": torch.from_numpy(x), "second": torch.from_numpy(2 * x)}
+    expected = output_of(artifact.load(handle.path).module.eval(), with_sensor)
+    found = output_of(artifact.load(small.path).module.eval(), with_sensor)
+    without = {**with_sensor, "second": torch.zeros(80, 4)}
+    change = (output_of(artifact.load(handle.path).module.eval(), without) - expected).abs()
+    assert (found - expected).abs().median() < 0.05 * change.median()
+
+
+class Listens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.output = nn.Conv1d(4, 32, 3), nn.Linear(32, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.output(torch.relu(self.convolution(x)).mean(dim=2))
+        return output
+
+
+def test_layers_of_a_kind_that_stays_in_float_are_named_with_their_share(workspace: Path) -> None:
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).normal(size=(60, 4, 12)).astype(np.float32)
+    handle = bmc.wrap(Listens(), (x, (x[:, 0, 0] > 0).astype(np.int64)), name="listens")
+    said: list[str] = []
+    bmc.quantize(handle, "weights", progress=lambda event: said.append(str(event)))
+    assert any("1 Conv1d stay in float: 86% of the weights" in text for text in said), said
+
+
+def test_the_fp32_form_of_an_equalized_network_multiplies_no_inputs(workspace: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2)).eval()
+    values = torch.randn(5, 6)
+    expected = network(values)
+    divided = {"bits": 8, "group": 0, "inputs": "float", "divided": True}
+    quantize_layers(network, {"0": divided})
+    layer: Any = network[0]
+    layer.scale_channels(torch.linspace(1, 6, 6))
+    plain = in_fp32(network)
+    torch.testing.assert_close(plain(values), expected)
+    assert plain.get_submodule("0").input_factors is None
+    assert layer.input_factors is not None, "the form itself is not changed"
+
+
+def test_a_wrapped_regression_is_stored_in_16_bits(workspace: Path) -> None:
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
+    network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1))
+    handle = bmc.wrap(network, (x, x[:, 0]), name="numbers", task="regression", inputs=["x"])
+    half = bmc.quantize(handle, "fp16")
+    assert half.predict([(x[0],)]) == pytest.approx(handle.predict([(x[0],)]), abs=1e-2)
+
+
+class Keywords(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.output = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.output(input=torch.relu(self.hidden(input=x)))
+        return output
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic", "weights", "fp16"])
+def test_layers_that_are_called_by_keyword_are_quantized(method: str, workspace: Path) -> None:
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    handle = bmc.wrap(Keywords(), (x, (x[:, 0] > 0).astype(np.int64)), name="keywords")
+    expected = [one.score for one in handle.predict([(row,) for row in x[:5]])]
+    found = bmc.quantize(handle, method).predict([(row,) for row in x[:5]])
+    assert [one.score for one in found] == pytest.approx(expected, abs=0.02)

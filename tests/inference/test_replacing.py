@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import nn
 
+from bmc.errors import UsageError
 from bmc.inference.quantized_form import quantize_layers
 from bmc.inference.quantized_layers import QuantizedLinear, plain_layer
 from bmc.inference.replacing import rebuilt_as, replace_layers
@@ -75,3 +78,57 @@ def test_a_rebuilt_layer_has_the_tensors_hooks_and_mode_of_the_first_one() -> No
     rebuilt(torch.randn(1, 4))
     assert calls == [1]
     assert "points" not in dict(layer.named_children())
+
+
+class Nested(nn.Module):
+    """A network that calls its layers through collections in collections, methods and partials."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.stages: list[Any] = [(self.first, nn.ReLU()), (self.last.forward, torch.tanh)]
+        self.by_name: dict[str, Any] = {
+            "all": [{"first": self.first}, partial(self.last, input=None)]
+        }
+        self.by_name["itself"] = [self.by_name]
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return vectors (rows, 8) for vectors (rows, 8)."""
+        for layer, function in self.stages:
+            values = function(layer(values))
+        return values
+
+
+def test_layers_in_nested_collections_methods_and_partials_are_replaced() -> None:
+    torch.manual_seed(0)
+    network, values = Nested(), torch.randn(4, 8)
+    new_first, new_last = nn.Linear(8, 8), nn.Linear(8, 8)
+    replace_layers(network, {network.first: new_first, network.last: new_last})
+    expected = torch.tanh(new_last(torch.relu(new_first(values))))
+    assert torch.equal(network(values), expected)
+    held: Any = network.by_name["all"]
+    assert held[0] == {"first": new_first}
+    assert held[1].func is new_last
+
+
+def test_an_equalized_layer_in_a_nested_list_computes_with_its_own_weights() -> None:
+    torch.manual_seed(0)
+    network, values = Nested().eval(), torch.randn(4, 8)
+    network.stages[1] = (network.last, torch.tanh)
+    expected = network(values)
+    divided = {"bits": 0, "group": 0, "inputs": "float", "divided": True}
+    quantize_layers(network, {"first": divided, "last": divided})
+    for layer in (network.first, network.last):
+        layer.scale_channels(torch.linspace(1, 9, 8))  # type: ignore[operator]
+    torch.testing.assert_close(network(values), expected)
+
+
+def test_a_layer_that_a_closure_keeps_is_refused_when_it_is_called() -> None:
+    network = Nested()
+    first = network.first
+    network.stages = [(lambda values: first(values), torch.tanh)]
+    replace_layers(network, {first: nn.Linear(8, 8)})
+    with pytest.raises(UsageError, match="calls a Linear that was replaced"):
+        network(torch.randn(2, 8))
+    replace_layers(network, {network.first: first})  # and back
+    assert network(torch.randn(2, 8)).shape == (2, 8)

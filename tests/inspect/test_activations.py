@@ -79,6 +79,17 @@ def test_channels_are_the_units_of_images() -> None:
     assert (activation.units, activation.dead) == (6, 2)
 
 
+def test_channels_are_the_units_of_convolutions_over_time() -> None:
+    convolution = nn.Conv1d(2, 5, 3)
+    convolution.weight.data.zero_()
+    convolution.bias = nn.Parameter(torch.tensor([-1.0, -1, 1, 1, 1]))
+    layer = nn.Sequential(convolution, nn.ReLU())
+    activation = of(Named(layer), torch.randn(4, 2, 12))["layer.1", "relu"]
+    assert (activation.units, activation.dead) == (5, 2)
+    tokens = nn.Sequential(nn.Linear(6, 7), nn.ReLU())  # (rows, tokens, features)
+    assert of(Named(tokens), torch.randn(4, 12, 6))["layer.1", "relu"].units == 7
+
+
 def test_saturation_is_the_share_of_values_at_the_bounds() -> None:
     values = torch.tensor([[-9.0, -0.5, 0.0, 0.5, 9.0, 9.0, 9.0, 0.1]])
     assert of(Named(nn.Tanh()), values)["layer", "tanh"].saturated == 0.5

@@ -42,3 +42,25 @@ def test_numbers_that_are_not_whole_are_taken_row_by_row() -> None:
     values = np.random.default_rng(0).random(50)
     by_row = scores.bootstrap(lambda chosen: float(values[chosen].mean()), 50)
     assert scores.mean_of(values) == by_row
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_share_of_all_or_none_has_wilsons_interval(right: bool) -> None:
+    """Every sample of a bootstrap is all right, too, which proves nothing about other rows."""
+    labels = np.zeros(20, np.int64)
+    logits = np.eye(2, dtype=np.float32)[np.full(20, 0 if right else 1)]
+    interval = scores.accuracy(logits, labels)
+    low, high = (interval.low, interval.high) if right else (1 - interval.high, 1 - interval.low)
+    assert low == pytest.approx(0.8389, abs=1e-4)  # a table of Wilson's intervals
+    assert high == 1.0
+    assert interval.value == float(right)
+
+
+def test_no_row_lost_among_outputs_that_differ_leaves_room_for_rows_that_were_not_seen() -> None:
+    labels = np.zeros(50, np.int64)
+    reference = np.tile(np.array([2.0, 0.0], np.float32), (50, 1))
+    lost = scores.lost("classification", reference - 0.1, reference, labels)
+    assert (lost.value, lost.low) == (0.0, 0.0)
+    assert lost.high == pytest.approx(1 - 0.025 ** (1 / 50), abs=5e-3)  # Clopper-Pearson
+    same = scores.lost("classification", reference, reference, labels)
+    assert same.low == same.high == 0.0

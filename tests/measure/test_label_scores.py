@@ -29,6 +29,16 @@ def test_every_score_is_scikit_learns() -> None:
         assert found["by_class"][name] == pytest.approx(values.tolist())
 
 
+def test_equal_outputs_share_a_threshold_whatever_the_order_of_the_rows() -> None:
+    coarse = np.round(OUTPUTS)  # as an int8 network's: many ties
+    expected = metrics.average_precision_score(LABELS, coarse, average=None)
+    for order in (np.arange(60), np.argsort(LABELS[:, 0]), np.argsort(-LABELS[:, 0])):
+        found = label_scores.average_precision(coarse[order], LABELS[order])
+        np.testing.assert_allclose(found, expected)
+    constant = label_scores.average_precision(np.zeros((60, 4)), LABELS)
+    np.testing.assert_allclose(constant, LABELS.mean(axis=0))
+
+
 def test_the_threshold_with_the_best_f1_lies_between_two_probabilities() -> None:
     probabilities = np.array([0.9, 0.4, 0.3, 0.1])
     true = np.array([True, True, False, False])

@@ -17,6 +17,8 @@ from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.targets import load
+from bmc.workflows.bench import bench
+from bmc.workflows.options import Measurement
 
 SHORT = BenchSettings(launches=2, rounds=2, length=8, turn_seconds=0.01, turn_calls=6, batches=(3,))
 
@@ -64,7 +66,7 @@ def test_one_row_of_each_bundle_is_its_best_and_the_first_is_the_reference(run: 
         (best,) = [row for row in entry if row.best]
         assert best.p50 is not None
         assert all(row.p50 is None or best.p50.value <= row.p50.value for row in entry)
-        assert all((row.speed_up is None) == (name == "onnx") for row in entry)
+        assert all((row.speed_up is None) == (name == "onnx" and row.best) for row in entry)
 
 
 def test_a_ratio_is_the_speed_up_of_the_better_rows(run: Run) -> None:
@@ -112,6 +114,16 @@ def test_bundles_of_one_name_are_told_apart_by_their_paths(
     result = results.measure_bundles([bundle_of("onnx"), copy, copy], (1,), SHORT)
     assert [row.name for row in result.rows] == [str(bundle_of("onnx")), str(copy)]
     assert all(row.best for row in result.rows)
+
+
+def test_a_bench_without_a_bundle_that_can_run_here_is_an_error(
+    bundle_of: Callable[[str], Path], tmp_path: Path, workspace: Path
+) -> None:
+    engine = tmp_path / "engine"
+    shutil.copytree(bundle_of("onnx"), engine)
+    bundles.write(engine, replace(bundles.read(engine).manifest, target="tensorrt"))
+    with pytest.raises(MissingError, match=r"no bundle can be measured here \(engine: "):
+        bench([str(engine)], Measurement((1,), launches=2, rounds=2))
 
 
 def test_a_precision_that_there_is_not_is_refused_before_measuring(

@@ -47,6 +47,19 @@ def test_spearman_is_that_of_scipy_on_all_pairs_of_few_rows() -> None:
     assert (scored["pairs"], scored["sentences"], scored["queries"]) == (1770, 60, 60)
 
 
+def test_the_interval_of_spearman_resamples_rows_not_pairs() -> None:
+    """Pairs that share a row are not independent: 1,770 pairs tell as much as 60 rows do."""
+    generator = np.random.default_rng(4)
+    values = []
+    for _ in range(60):
+        reference = generator.normal(size=(60, 12)).astype(np.float32)
+        noise = generator.normal(size=(60, 12)).astype(np.float32)
+        found = of_task("embedding", reference + noise, labels_of(reference, NO_CLASS))["spearman"]
+        values.append((found["value"], found["high"] - found["low"]))
+    spread = 2 * 1.96 * np.std([value for value, _ in values])
+    assert 0.8 < np.mean([width for _, width in values]) / spread < 1.6
+
+
 def test_many_rows_are_compared_by_10_000_different_pairs_and_1_000_queries() -> None:
     first, second = vector_scores.pairs_of(5_000)
     assert len(first) == 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from bmc.manifest import DIGEST
 from bmc.models import ngram
 from bmc.models.ngram import Settings
 from bmc.untrusted import read_json
+from bmc.workflows.predict import predict_arguments
 from tests.models import _bundles
 
 SMALL = {"buckets": "512"}
@@ -99,6 +101,20 @@ def test_bundles_answer_like_the_module(small: _bundles.Exported) -> None:
     assert len(kinds) < 8
     with load(small.bundle("onnx").path) as pipeline:
         assert [prediction.label for prediction in pipeline(["a fine film", "नमस्ते"])]
+
+
+def test_a_file_on_the_command_line_is_a_table_of_texts(
+    small: _bundles.Exported, tmp_path: Path
+) -> None:
+    table = tmp_path / "more.csv"
+    table.write_text("text,other\na fine film,x\ndull,y\n")
+    folder = str(small.bundle("onnx").path)
+    found = predict_arguments(folder, [str(table)])
+    assert [row.shown for row in found.rows] == ["a fine film", "dull"]
+    with load(folder) as pipeline:
+        assert list(found.predictions) == pipeline(["a fine film", "dull"])
+    lines = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa fine film\r\ndull\n"))
+    assert predict_arguments(folder, [], stream=lines).predictions == found.predictions
 
 
 def test_tensorrt_builds_an_engine(small: _bundles.Exported) -> None:

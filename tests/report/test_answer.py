@@ -32,7 +32,8 @@ def test_the_fastest_bundle_that_keeps_the_score_is_named_with_what_it_keeps() -
 
 def test_the_ratio_in_one_runtime_comes_before_the_ratio_over_another_runtime() -> None:
     times = {"speed_up": around(40.0), "speed_up_same_target": around(18.0)}
-    tiny = student_line("tiny-onnx", TEACHER, **times)
+    other = {"teacher_bundle": "bert-engine", "same_target": "bert-onnx"}
+    tiny = student_line("tiny-onnx", TEACHER, **times, **other)
     slow = timed_line("bert-pytorch", 14.0)
     said = answer(report(slow, TEACHER, tiny, reference="bert-pytorch"))
     assert said.startswith(

@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import bmc as package
+from bmc.errors import UsageError
 from tests._pages import ROOT
 from tests.report._bundles import Copy
 
@@ -89,6 +90,10 @@ def test_a_gate_that_is_none_is_refused_before_anything_is_done(place: Path, bmc
 
 
 def test_python_judges_and_writes_a_comparison(place: Path, tmp_path: Path) -> None:
+    twin = place / "elsewhere" / "student-onnx"
+    shutil.copytree(place / "student-onnx", twin)
+    with pytest.raises(UsageError, match="two bundles are named student-onnx"):
+        package.compare([place / "student-onnx", twin], bench=False)
     compared = package.compare([place / "teacher-onnx", place / "student-onnx"], bench=False)
     assert compared.answer.startswith("student-onnx takes ")
     judged = compared.gate("accuracy>=0.1", "max-drop<=1")

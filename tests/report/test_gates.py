@@ -108,9 +108,30 @@ def test_without_a_score_the_way_out_is_an_export() -> None:
     assert "bmc export slow --target onnx --force" in message
 
 
+def test_what_has_no_rows_to_score_is_told_to_leave_the_gate_out() -> None:
+    (message,) = messages("accuracy>=0.5", of=line("file-onnx", accuracy=None, measure=""))
+    assert message.endswith("keep no rows to score: leave the gate out")
+
+
+def test_a_bundle_that_failed_its_export_passes_no_gate_though_it_is_named() -> None:
+    moved = line("moved-onnx", failure="5 points lost")
+    assert messages("accuracy>=0.5 size<=50MB", of=moved) == [
+        "moved-onnx failed a check when it was exported: 5 points lost"
+    ]
+
+
+def test_the_score_of_an_engine_that_did_not_run_is_said_to_be_its_files() -> None:
+    engine = line("bert-tensorrt", note="built, not run here")
+    (accuracy, size) = judge(report(engine), read_gates(["accuracy>=0.5", "size<=50MB"]))
+    assert accuracy.passed
+    assert accuracy.message.endswith("the engine was built from; it was not run)")
+    assert "engine" not in size.message
+
+
 def test_a_p99_of_few_calls_is_not_judged() -> None:
     few = timed_line("few-onnx", 0.5, distribution=distribution_of([[[1000] * 99]]))
-    assert "too few calls" in messages("p99<=1ms", of=few)[0]
+    message = messages("p99<=1ms", of=few)[0]
+    assert "it needs 1,000 calls, and 99 were measured: take 11 times as many launches" in message
     many = replace(few, distribution=distribution_of([[[1000] * 1000]]))
     assert messages("p99<=1ms", of=many) == []
 

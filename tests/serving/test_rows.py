@@ -91,6 +91,7 @@ def test_a_long_text_among_numbers_is_refused_before_an_array_of_such_texts_is_m
 
 def test_other_bodies_are_one_text_or_one_file() -> None:
     assert rows_of("un été".encode(), "text/plain; charset=utf-8", "text") == ["un été"]
+    assert rows_of(b"\xef\xbb\xbffine \r\n", "text/plain", "text") == ["fine "], "a file's line"
     assert rows_of(b"\x89PNG", "image/png", "image") == [b"\x89PNG"]
     assert rows_of(b"RIFF", "", "audio") == [b"RIFF"]
 

@@ -116,6 +116,8 @@ def test_a_student_learns_its_teachers_neighbors(workspace: Path) -> None:
     assert student.accuracy.value > by_chance + 0.05
     assert ngram.accuracy.value > by_chance  # type: ignore[union-attr]
     assert student.scores["sentences"] == student.rows
+    assert ngram.teacher_bundle == "teacher-texts-onnx"
+    assert ngram.drop == pytest.approx(100 * (1 - ngram.accuracy.value))  # type: ignore[union-attr]
     assert "spearman" in student.scores
 
 

@@ -113,6 +113,9 @@ def test_a_bundle_takes_dictionaries_tuples_lists_and_data_frames(made: Path) ->
         assert predict((40, 180.0, 120.0, 3)) == answer
         assert predict([person, {**person, "height": None}])[0].score == pytest.approx(answer.score)
         assert len(predict(pandas.DataFrame([person, person, person]))) == 3
+        numbered = {0: 40, "height": 180.0, "weight": 120.0, "planet": 3}
+        with pytest.raises(DataError, match="has no column 'age'"):
+            predict(numbered)
         with pytest.raises(DataError, match="row 2 has no column 'weight'; the model takes age"):
             predict([person, {"age": 40, "height": 180.0, "planet": 3}])
         errors = predict([person, {"age": 40}], errors="return")

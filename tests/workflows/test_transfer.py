@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -58,6 +59,22 @@ def test_a_python_caller_passes_texts(model_folder: Path, tmp_path: Path) -> Non
     assert (record["rows"], record["found"], record["duplicates"]) == (2, 3, 1)
     with pytest.raises(DataError, match="transfer is a int"):
         bmc.distill(bmc.ModelHandle(model_folder), "tiny", transfer=3, **SMALL)  # type: ignore[arg-type]
+    frame = pandas.DataFrame({"text": texts})
+    for passed in (frame, {"text": texts}):
+        with pytest.raises(DataError, match="whose items are its columns' names"):
+            bmc.distill(bmc.ModelHandle(model_folder), "tiny", transfer=passed, **SMALL)  # type: ignore[arg-type]
+
+
+def test_the_student_of_a_teacher_that_is_named_learns_the_teachers_data(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    """Not movie-reviews, which is what a built-in model's student learns."""
+    expected = bmc.ModelHandle(model_folder).data["fingerprint"]
+    teachers: tuple[Path | str, ...] = (model_folder, str(model_folder))
+    for number, teacher in enumerate(teachers):
+        output = tmp_path / f"student{number}"
+        student = bmc.distill(teacher, "tiny", transfer="none", output=output, **SMALL)
+        assert student.data["fingerprint"] == expected
 
 
 def test_a_python_caller_passes_arrays_to_a_wrapped_network(tmp_path: Path) -> None:

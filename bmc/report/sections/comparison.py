@@ -153,7 +153,7 @@ def _cells(line: Line) -> list[Cell]:
         _interval("p90 ms", line.p90) if times else Cell("p90 ms", ""),
         _number("p99 ms", p99),
         _interval("times faster", line.speed_up),
-        _interval("same target", line.speed_up_same_target, tip=f"than {line.teacher_bundle}"),
+        _interval("same target", line.speed_up_same_target, tip=f"than {line.same_target}"),
     ]
 
 
