@@ -14,7 +14,6 @@ from bmc.report.read import Evaluated
 from bmc.report.reference import key_of
 from bmc.report.remarks import steps_of
 
-
 _ROUNDING = 1e-4
 
 
