@@ -142,8 +142,10 @@ def _checked(values: Any, info: ArrayInput, number: int) -> NDArray[Any]:
     """Convert values to an array of an input's dtype.
 
     Raises:
-        DataError: the array has another shape, or a value is not a finite number.
+        DataError: the array has another shape, or a value is masked or not a finite number.
     """
+    if np.ma.is_masked(values):
+        raise DataError(f"row {number}: {info.name} has masked values; fill them first")
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:

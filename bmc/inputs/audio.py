@@ -83,7 +83,8 @@ class AudioEncoder:
             DataError: a row is not a clip; the message counts rows from 1.
         """
         samples = self.settings.samples
-        if isinstance(rows, np.ndarray) and rows.dtype == np.int16 and rows.shape[1:] == (samples,):
+        is_whole = type(rows) is np.ndarray and rows.dtype == np.int16  # not a masked array
+        if is_whole and rows.shape[1:] == (samples,):
             return rows
         if len(rows) and all(isinstance(row, str | Path | bytes) for row in rows):
             return list(rows)

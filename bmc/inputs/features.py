@@ -102,7 +102,7 @@ class FeatureEncoder:
         """
         values = np.empty((len(rows), len(self.settings.columns)))
         if isinstance(rows, np.ndarray) and rows.shape == values.shape and _holds_numbers(rows):
-            values[:] = rows
+            values[:] = np.ma.filled(rows.astype(np.float64), np.nan)  # a masked value is missing
         else:
             for number, row in enumerate(rows, start=1):
                 values[number - 1] = self._values(row, number)

@@ -160,3 +160,11 @@ def test_settings_are_saved_and_checked(encoder: AudioEncoder, tmp_path: Path) -
         load({**encoder.to_json(), "samples": 0}, tmp_path)
     with pytest.raises(SettingError, match="960000"):
         AudioSettings(10**9)
+
+
+def test_masked_samples_are_refused_in_every_type(encoder: AudioEncoder) -> None:
+    clips = np.ma.array(np.ones((2, RATE // 2), np.int16), mask=False)
+    clips[1, 5] = np.ma.masked
+    for given in (clips, list(clips), list(clips.astype(np.float32))):
+        with pytest.raises(DataError, match="clip 2: it has masked samples"):
+            encoder.encode(given)

@@ -35,6 +35,8 @@ def test_a_row_may_be_a_mapping_in_any_order_a_tuple_or_an_array() -> None:
 
 def test_none_and_nan_take_the_median_of_the_training_rows() -> None:
     assert encoded((None, math.nan, 7)) == encoded((5, 6, 7))
+    masked = np.ma.array([[99, 6, 7]] * 2, mask=[[True, False, False]] * 2)
+    np.testing.assert_array_equal(ENCODER.encode(masked), ENCODER.encode([(None, 6, 7)] * 2))
 
 
 @pytest.mark.parametrize(
