@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
 _BATCH_SIZE = 32
 _MEMORY_MB = 256.0
+_FRAME = (
+    "the items of a data frame are its columns' names: pass the column with the rows, such as "
+    "frame['text']"
+)
 
 
 class Pipeline:
@@ -203,8 +207,10 @@ class Pipeline:
             UsageError: the pipeline is closed.
         """
         bundle = self.bundle
-        if hasattr(rows, "iloc"):  # pandas' rows[index] looks a label up, not a position
-            rows = list(rows)
+        if hasattr(rows, "columns") and self.kind != "features":
+            raise DataError(_FRAME)
+        if hasattr(rows, "iloc") and not hasattr(rows, "columns"):
+            rows = list(rows)  # a pandas Series, whose rows[index] looks a label up, no position
         with self._shared.in_use() as session:
             encoded = bundle.encoder.encode(rows)
             return model_outputs.compute(bundle, session, encoded, batch_size, advance)
@@ -383,21 +389,29 @@ class Pipeline:
         bundle = self.bundle
         if self._returns_tensors:
             errors_by_index = _bad_rows(bundle, rows, first, strict)
-            return [
-                errors_by_index.get(index) or self.tensors(row) for index, row in enumerate(rows)
-            ]
+            tensors: list[Any] = []
+            for index, row in enumerate(rows):
+                try:
+                    tensors.append(errors_by_index.get(index) or self.tensors(row))
+                except ArtifactError as error:
+                    tensors.append(_of_row(error, first + index))
+                    if strict:
+                        raise tensors[-1] from error
+            return tensors
         rows_of_outputs = rows
         try:
-            outputs = self.outputs(rows, batch_size)
-        except DataError:
-            errors_by_index = _bad_rows(bundle, rows, first, strict)
-            if not errors_by_index:  # every row can be encoded alone, but not all rows together
-                raise
-            valid_rows = [row for index, row in enumerate(rows) if index not in errors_by_index]
-            outputs = np.empty((0, 1), np.float32)
-            if valid_rows:
-                outputs = self.outputs(valid_rows, batch_size)
-            rows_of_outputs = valid_rows
+            try:
+                outputs = self.outputs(rows, batch_size)
+            except DataError:
+                errors_by_index = _bad_rows(bundle, rows, first, strict)
+                if not errors_by_index:  # every row can be encoded alone, but not all together
+                    raise
+                rows_of_outputs = [
+                    row for index, row in enumerate(rows) if index not in errors_by_index
+                ]
+                outputs = np.empty((0, 1), np.float32)
+                if rows_of_outputs:
+                    outputs = self.outputs(rows_of_outputs, batch_size)
         except ArtifactError:
             rows_of_outputs, outputs, errors_by_index = self._computed_alone(rows, first, strict)
         made = _predictions_of(bundle, rows_of_outputs, outputs) if len(outputs) else []
@@ -421,7 +435,7 @@ class Pipeline:
             the rows that have outputs, these outputs, and the errors of the other rows by index.
 
         Raises:
-            ArtifactError: a row is refused alone, and `strict` is set.
+            BmcError: a row is refused alone, and `strict` is set.
         """
         computed: list[Any] = []
         parts = [np.empty((0, 1), np.float32)]
@@ -429,8 +443,8 @@ class Pipeline:
         for index, row in enumerate(rows):
             try:
                 part = self.outputs([row], 1)
-            except ArtifactError as error:
-                errors_by_index[index] = ArtifactError(f"row {first + index}: {error}")
+            except (ArtifactError, DataError) as error:
+                errors_by_index[index] = _of_row(error, first + index)
                 if strict:
                     raise errors_by_index[index] from error
             else:
@@ -474,6 +488,13 @@ def _predictions_of(
     if manifest.reject_below is not None:
         predictions = [or_rejected(each, manifest.reject_below) for each in predictions]
     return predictions_of_rows(predictions, rows, bundle.encoder, manifest.task, manifest.labels)
+
+
+def _of_row(error: ArtifactError | DataError, number: int) -> BmcError:
+    """Return the error of a row that was computed alone, with its number."""
+    if isinstance(error, DataError):
+        return renumbered(error, number)
+    return ArtifactError(f"row {number}: {error}")
 
 
 def _bad_rows(bundle: Bundle, rows: list[Any], first: int, strict: bool) -> dict[int, BmcError]:
@@ -555,10 +576,7 @@ def _check_several(rows: object, kind: str) -> None:
         DataError: `rows` is one row, or a data frame, whose column has the rows.
     """
     if hasattr(rows, "columns") and hasattr(rows, "__getitem__") and kind != "features":
-        raise DataError(
-            "batch takes an iterable of rows, and a data frame is one of its columns' names: pass "
-            "the column with the rows, such as frame['text']"
-        )
+        raise DataError(_FRAME)
     is_row = isinstance(rows, str | bytes | bytearray | Mapping) or _is_one_array(rows, kind)
     if is_row or (not hasattr(rows, "__iter__") and not hasattr(rows, "__getitem__")):
         raise DataError(

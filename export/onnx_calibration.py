@@ -31,11 +31,13 @@ class ActivationRange:
         symmetric: scale for a zero point of 0.
         fitted: scale and zero point that suit values on one side of zero.
         error: squared error of the fitted integers over the values' squares, with uniform noise.
+        is_known: whether there was a value other than 0; any later value would be cut to 0 else.
     """
 
     symmetric: QuantizationRange
     fitted: QuantizationRange
     error: float
+    is_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _range_of(observer: HistogramObserver, calibrator: str, mean_square: float) 
         for alike in (True, False)
     )
     error = fitted.scale**2 / 12 / mean_square if mean_square else 0.0
-    return ActivationRange(symmetric, fitted, error)
+    return ActivationRange(symmetric, fitted, error, is_known=observer.largest > 0)
 
 
 def _with_outputs(path: Path, tensors: Collection[str]) -> Path:

@@ -15,6 +15,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from bmc import console
 from bmc.contracts import Dialect
 from bmc.errors import ExportError, UsageError, reason_of
 from bmc.export import graph_files
@@ -88,14 +89,41 @@ def prepare(
     if divided := _divide(prepared, nodes.linear, calibrated.largest, outlier_threshold):
         ranges |= calibrate(prepared, divided.values(), calls, calibrator).ranges
         read |= {name: divided.get(tensor, tensor) for name, tensor in nodes.linear.items()}
+    unread = [name for name, tensor in read.items() if not ranges[tensor].is_known]
+    for name in unread:
+        console.note(
+            f"{name} stays in float: the samples give it no values but zeros, so its range is not "
+            "known"
+        )
+        del read[name]
+    between = _with_known_ranges(prepared, nodes.between, ranges)
+    if not read and not nodes.tables:
+        raise UsageError(
+            "nothing can be quantized: every layer reads only zeros from the samples; give samples "
+            "as the file will be given"
+        )
     errors = {name: ranges[tensor].error for name, tensor in read.items()}
     errors |= nodes.table_errors
     worst_first = sorted(errors, key=lambda name: -errors[name])
     inputs = {**read, **nodes.tables}
     layers = tuple(worst_first)
     return Quantized(
-        prepared, layers, nodes.between, ranges, inputs, nodes.tables, nodes.has_convolutions
+        prepared, layers, between, ranges, inputs, nodes.tables, nodes.has_convolutions
     )
+
+
+def _with_known_ranges(
+    prepared: Path, names: Collection[str], ranges: Mapping[str, ActivationRange]
+) -> tuple[str, ...]:
+    """Return the nodes between layers all of whose activations had a value other than 0."""
+    unknown = {tensor for tensor, of_tensor in ranges.items() if not of_tensor.is_known}
+    graph = onnx.load(str(prepared), load_external_data=False).graph if unknown else None
+    touched = (
+        {node.name for node in graph.node if unknown & {*node.input, *node.output}}
+        if graph
+        else set()
+    )
+    return tuple(name for name in names if name not in touched)
 
 
 @dataclass(frozen=True)

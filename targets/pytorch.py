@@ -6,6 +6,7 @@ A bundle of this target holds the model directory that it was exported from.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,7 +58,7 @@ class PyTorchSession(BaseSession):
         tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
         try:
             with (
-                _threads(self._threads),
+                _Borrowed.threads(self._threads),
                 torch.autocast("cpu", self._dtype, enabled=self._dtype is not None),
             ):
                 outputs = output_of(self._module, tensors)
@@ -72,18 +73,32 @@ class PyTorchSession(BaseSession):
         return True
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let PyTorch compute with a number of threads while the block runs; 0 leaves it as it is."""
-    before = torch.get_num_threads()
-    if count in (0, before):
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+class _Borrowed:
+    """The threads of the process while sessions with a number of their own run."""
+
+    lock = threading.Lock()
+    sessions = 0
+    before = 0
+
+    @classmethod
+    @contextmanager
+    def threads(cls, count: int) -> Iterator[None]:
+        """Let PyTorch compute with a number of threads in the block; 0 leaves it as it is."""
+        if count in (0, torch.get_num_threads()) and not cls.sessions:
+            yield
+            return
+        with cls.lock:
+            if not cls.sessions:
+                cls.before = torch.get_num_threads()
+            cls.sessions += 1
+            torch.set_num_threads(count or cls.before)
+        try:
+            yield
+        finally:
+            with cls.lock:
+                cls.sessions -= 1
+                if not cls.sessions:
+                    torch.set_num_threads(cls.before)
 
 
 def _one_thread() -> None:

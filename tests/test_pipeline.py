@@ -77,6 +77,8 @@ def test_a_data_frame_is_no_list_of_texts_and_a_series_is_one_in_its_own_order(
     with bmc.load(bundle_of("onnx"), threads=1) as classify:
         with pytest.raises(DataError, match=r"pass the column with the rows, such as frame"):
             classify.batch(frame)
+        with pytest.raises(DataError, match=r"pass the column with the rows, such as frame"):
+            classify.outputs(frame)
         labels = [one.label for one in classify.batch(frame["text"])]
         assert labels == [one.label for one in classify(TEXTS)]
         expected = classify.outputs([(text,) for text in TEXTS])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +363,11 @@ def test_rows_that_the_runtime_refuses_have_their_error_and_others_their_answer(
         assert str(found[1]).startswith("row 2: ")
         with pytest.raises(ArtifactError, match=r"^row 2: "):
             classify(rows)
+        mixed = classify([*rows, (numbers[0], "none")], errors="return")
+        assert mixed[:1] == found[:1]
+        assert isinstance(mixed[1], ArtifactError)
+        assert isinstance(mixed[4], DataError)
+        assert str(mixed[4]).startswith("row 5: ")
 
 
 def test_a_bundles_handle_answers_iterators_and_columns_that_are_numbers(workspace: Path) -> None:
@@ -374,6 +379,35 @@ def test_a_bundles_handle_answers_iterators_and_columns_that_are_numbers(workspa
     rows = [tuple(row) for row in numbers[:3].tolist()]
     assert bundle.predict(iter(rows)) == bundle.predict(rows)
     assert bundle.predict(frame.head(3)) == bundle.predict(rows)
+
+
+class Closure(nn.Module):
+    """A network whose forward calls its layers through a function that was made in __init__."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.output = nn.Linear(8, 8), nn.Linear(8, 3)
+        self.first: Callable[[Tensor], Tensor] = lambda x: self.hidden(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.output(torch.relu(self.first(x)))
+        return output
+
+
+def test_a_network_that_keeps_layers_in_a_function_is_refused(workspace: Path) -> None:
+    """Its copy would compute with the original's layer, and train another one."""
+    numbers, _, labels = table()
+    network = Closure()
+    with pytest.raises(UsageError, match="a copy of the network calls hidden of the original"):
+        bmc.wrap(network, (numbers, labels))
+    assert not network.hidden._forward_pre_hooks
+    assert not (workspace / "Closure").exists()
+
+
+def test_a_trained_network_is_not_trained_anew_in_silence(wrapped: bmc.ModelHandle) -> None:
+    trained = bmc.train(wrapped, epochs=1, **QUICK)
+    with pytest.raises(ArtifactError, match=r"bmc\.distill with teacher=.* trains it further"):
+        bmc.train(trained, epochs=1, **QUICK)
 
 
 class Wide(nn.Module):

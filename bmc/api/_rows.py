@@ -28,16 +28,11 @@ def referenced(rows: Unlabeled | None) -> Iterator[str | None]:
         rows: a source's name, which is its own reference; or the rows.
 
     Raises:
-        DataError: the rows are no collection, or a data frame.
+        DataError: the rows are no collection.
     """
     if rows is None or isinstance(rows, str | Path):
         yield None if rows is None else str(rows)
         return
-    if column_names(rows) is not None:
-        raise DataError(
-            f"transfer is a {type(rows).__name__}, whose items are its columns' names: pass the "
-            "rows themselves, such as list(frame['text'])"
-        )
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__"):
         raise DataError(
             f"transfer is a {type(rows).__name__}; it must be a source's name, a list of texts, or "
@@ -50,6 +45,11 @@ def referenced(rows: Unlabeled | None) -> Iterator[str | None]:
 
 def _digest(rows: Sequence[Any] | NDArray[Any]) -> str:
     digest = hashlib.sha256()
+    names = column_names(rows)
+    if names is not None:  # of a data frame, whose own items are the names
+        for name in names:
+            digest.update(f"{name}\x1f{list(rows[name])!r}\x1e".encode())
+        return digest.hexdigest()[:12]
     for row in rows:
         digest.update(content_of((row,) if isinstance(row, str) else row) + b"\x1e")
     return digest.hexdigest()[:12]

@@ -231,7 +231,9 @@ def _recorded_data(teacher: TeacherReference) -> Mapping[str, Any]:
     """Return the record of a teacher's data; {} of a built-in model, which has none yet."""
     if isinstance(teacher, ModelHandle | BundleHandle):
         return teacher.data
-    name = str(teacher).partition(",")[0].strip()
+    name = str(teacher)
+    if not Path(name).exists():  # a folder's name may have a comma
+        name = name.partition(",")[0].strip()
     with suppress(UnknownError):
         return ModelHandle(workspace.find(name, "model")).data
     with suppress(UnknownError):

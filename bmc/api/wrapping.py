@@ -6,8 +6,8 @@ import copy
 import inspect
 import json
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,8 @@ def wrap(
             refuse_output(path, force)
         source = DataSource(data=f"{PREFIX}{name}", task=task)
         split = source.load()
-        model = baseline(f"{PREFIX}{name}", split, Settings())
+        with _refusing_calls(module):
+            model = baseline(f"{PREFIX}{name}", split, Settings())
         check_loss(model, split.train)
         model.scores = {"best_epoch": 0}
         scoring.score_validation(model, split.validation)
@@ -224,6 +225,34 @@ def _copied(module: nn.Module) -> nn.Module:
         raise UsageError(
             f"{type(module).__name__} cannot be copied ({error}); bmc works on copies"
         ) from error
+
+
+@contextmanager
+def _refusing_calls(module: nn.Module) -> Iterator[None]:
+    """Refuse calls of the given network's own layers while its copy is run.
+
+    A copy of a function has the variables of the original, so that a copied network that calls
+    layers through a function calls those of the original, whatever happens to its own.
+
+    Raises:
+        UsageError: the copy called a layer of the original.
+    """
+    called: list[str] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda *_, path=path: called.append(path))
+        for path, part in module.named_modules()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if called:
+        raise UsageError(
+            f"a copy of the network calls {called[0] or 'the network'} of the original: it keeps "
+            "its layers in a function, such as a lambda that was made in __init__; call them as "
+            "attributes (self.layer) in forward"
+        )
 
 
 def _arguments(module: nn.Module) -> tuple[str, ...]:

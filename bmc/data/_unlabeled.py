@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,14 @@ def _passed(rows: Any, kind: str, columns: int) -> Many:
         DataError: they are none of this kind.
     """
     values = Values("transfer")
+    has_names = (
+        isinstance(rows, Mapping) or hasattr(rows, "columns") or hasattr(rows, "column_names")
+    )
+    if kind != "features" and has_names:
+        raise DataError(
+            f"transfer is a {type(rows).__name__}, whose items are its columns' names: pass the "
+            "rows themselves, such as list(frame['text'])"
+        )
     if isinstance(rows, np.ndarray) and kind == "image":
         return image_rows(rows, "transfer", values)
     if isinstance(rows, np.ndarray) and kind == "series":

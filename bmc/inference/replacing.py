@@ -35,54 +35,60 @@ def replace_layers(root: nn.Module, replacements: Mapping[nn.Module, nn.Module])
 
     A user's network may hold a layer in lists, tuples, dicts or sets, as a bound method
     (`self.layer.forward`) or in a `functools.partial`, nested in any way, in addition to the
-    attribute that registers the layer. A layer that is called all the same, such as one that a
-    function has in its closure, raises a UsageError then.
+    attribute that registers the layer. A layer that is called all the same, such as one in an
+    object that is no module, raises a UsageError then.
 
     Args:
         root: the network, changed in place; it must not be a key of `replacements`.
         replacements: new layers by old layer; no old layer may contain another.
     """
+    known: dict[int, tuple[Any, Any]] = {}
     for parent in list(root.modules()):
         for name, child in list(parent._modules.items()):
             if child is not None and child in replacements:
                 parent.register_module(name, replacements[child])
         for name, value in list(vars(parent).items()):
             if name not in _MODULE_ATTRIBUTES:
-                vars(parent)[name] = _with_replaced(value, replacements, set())
+                vars(parent)[name] = _with_replaced(value, replacements, known)
     for old, new in replacements.items():
         _allow_calls(new)
         _refuse_calls(old)
 
 
-def _with_replaced(value: Any, replacements: Mapping[nn.Module, nn.Module], seen: set[int]) -> Any:
+def _with_replaced(
+    value: Any, replacements: Mapping[nn.Module, nn.Module], known: dict[int, tuple[Any, Any]]
+) -> Any:
     """Return a value with the layers in it replaced; lists, dicts and sets are changed in place.
 
     Args:
         value: any value.
         replacements: new layers by old layer.
-        seen: ids of the collections that were entered; one may contain itself.
+        known: collections that were entered, and what became of them, by the id of the former; one
+            may occur several times, or contain itself.
     """
     if isinstance(value, nn.Module):
         return replacements.get(value, value)
     if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module):
         new = replacements.get(value.__self__)
         return value if new is None else getattr(new, value.__name__)
-    if not isinstance(value, tuple | list | dict | set | partial) or id(value) in seen:
+    if not isinstance(value, tuple | list | dict | set | partial):
         return value
-    seen.add(id(value))
+    if id(value) in known:
+        return known[id(value)][1]
+    known[id(value)] = (value, value)
 
     def changed(item: Any) -> Any:
-        return _with_replaced(item, replacements, seen)
+        return _with_replaced(item, replacements, known)
 
+    result: Any = value
     if isinstance(value, partial):
         keywords = {name: changed(item) for name, item in value.keywords.items()}
-        return partial(changed(value.func), *map(changed, value.args), **keywords)
-    if isinstance(value, tuple):
+        result = partial(changed(value.func), *map(changed, value.args), **keywords)
+    elif isinstance(value, tuple):
         items = [changed(item) for item in value]
-        if all(item is before for item, before in zip(items, value, strict=True)):
-            return value
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if isinstance(value, list):
+        if any(item is not before for item, before in zip(items, value, strict=True)):
+            result = type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    elif isinstance(value, list):
         value[:] = [changed(item) for item in value]
     elif isinstance(value, dict):
         for key, item in value.items():
@@ -91,7 +97,8 @@ def _with_replaced(value: Any, replacements: Mapping[nn.Module, nn.Module], seen
         items = [changed(item) for item in value]
         value.clear()
         value.update(items)
-    return value
+    known[id(value)] = (value, result)
+    return result
 
 
 def _refuse_calls(layer: nn.Module) -> None:
@@ -100,8 +107,8 @@ def _refuse_calls(layer: nn.Module) -> None:
     def refuse(layer: nn.Module, *_: object) -> None:
         raise UsageError(
             f"the network calls a {type(layer).__name__} that was replaced by a compressed one: it "
-            "keeps the layer in a function's closure or in an object that is no module; call it as "
-            "an attribute (self.layer)"
+            "keeps the layer in a function or in an object that is no module; call it as an "
+            "attribute (self.layer)"
         )
 
     vars(layer)[_REFUSED] = layer.register_forward_pre_hook(refuse)

@@ -83,8 +83,8 @@ class AudioEncoder:
             DataError: a row is not a clip; the message counts rows from 1.
         """
         samples = self.settings.samples
-        is_whole = type(rows) is np.ndarray and rows.dtype == np.int16  # not a masked array
-        if is_whole and rows.shape[1:] == (samples,):
+        is_array = isinstance(rows, np.ndarray) and not np.ma.is_masked(rows)
+        if is_array and np.shape(rows)[1:] == (samples,) and np.asarray(rows).dtype == np.int16:
             return rows
         if len(rows) and all(isinstance(row, str | Path | bytes) for row in rows):
             return list(rows)

@@ -37,6 +37,9 @@ _MODES = {
 _MAX_BYTES = 2**20
 _MAX_MODULES = 16
 
+_MODELS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+_SETTINGS = tuple(f"sentence_{model}_config.json" for model in _MODELS)
+
 
 @dataclass(frozen=True)
 class SentenceFolder:
@@ -49,6 +52,7 @@ class SentenceFolder:
         prompts: texts to put before a text, by name.
         default_prompt: name of the prompt of a text for which none is named; "" for none.
         prompt_is_pooled: whether the tokens of a prompt are pooled.
+        lower_case: whether texts are lower-cased before the tokenizer reads them.
     """
 
     vectors: VectorSettings
@@ -57,6 +61,7 @@ class SentenceFolder:
     prompts: Mapping[str, str] | None = None
     default_prompt: str = ""
     prompt_is_pooled: bool = True
+    lower_case: bool = False
 
     def prompt(self, name: str) -> str:
         """Return the text to put before each text.
@@ -128,8 +133,8 @@ def read(folder: Path, hidden: int, source: str = "") -> SentenceFolder:
     except ValueError as error:
         raise ArtifactError(f"{root}: its modules do not fit each other: {error}") from error
     prompts, default = _prompts(root)
-    longest = _max_length(folder if folder != root else root)
-    return SentenceFolder(vectors, weights, longest, prompts, default, prompt_is_pooled)
+    longest, lower_case = _reading(folder)
+    return SentenceFolder(vectors, weights, longest, prompts, default, prompt_is_pooled, lower_case)
 
 
 def _modules(root: Path) -> list[tuple[str, Path]]:
@@ -202,16 +207,15 @@ def _prompts(root: Path) -> tuple[dict[str, str], str]:
     return prompts, default
 
 
-def _max_length(folder: Path) -> int | None:
-    """Return the largest number of tokens that sentence_bert_config.json says; None without one."""
-    path = folder / "sentence_bert_config.json"
-    if not path.is_file():
-        return None
+def _reading(folder: Path) -> tuple[int | None, bool]:
+    """Return the largest number of tokens, None for no limit, and whether texts are lower-cased.
+
+    They stand in sentence_bert_config.json, in older folders in a file of another model's name.
+    """
+    path = next((folder / name for name in _SETTINGS if (folder / name).is_file()), None)
+    if path is None:
+        return None, False
     config = read_json(path, _WHAT, links=True)
     longest = config.get("max_seq_length")
-    if config.get("do_lower_case") is True:
-        raise ArtifactError(
-            f"{path}: do_lower_case is true, which bmc does not do: write it into tokenizer.json "
-            "(a Lowercase normalizer), and false here"
-        )
-    return longest if type(longest) is int and longest > 0 else None
+    is_limit = type(longest) is int and longest > 0
+    return (longest if is_limit else None), config.get("do_lower_case") is True

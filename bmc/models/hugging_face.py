@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers import normalizers
 from torch import nn
 
 from bmc import assets, console
@@ -35,7 +36,7 @@ _FILES = (
     *("config.json", "adapter_config.json", "*.safetensors", "model.safetensors.index.json"),
     *("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
     *("spiece.model", "spm.model", "sentencepiece.bpe.model"),
-    *(MODULES, "sentence_bert_config.json", "config_sentence_transformers.json", "*/config.json"),
+    *(MODULES, "sentence_*_config.json", "config_sentence_transformers.json", "*/config.json"),
     "*_Dense/*.safetensors",
 )
 _TRANSFORMER = "0_Transformer"  # folder of the encoder in some sentence-transformers folders
@@ -186,6 +187,7 @@ def pretrained(
     spec = {**module.config.to_dict(), "architectures": [kind.classifier.__name__]}
     spec.pop("_name_or_path", None)
     module = kind.prepared(module)
+    sentence: SentenceFolder | None = None
     if task == EMBEDDING:
         sentence = read_sentence_folder(folder, _hidden_of(spec, kind), source)
         module, text = _with_vectors(module, sentence, text, kind, prompt)
@@ -203,6 +205,9 @@ def pretrained(
             f"--max-length {positions} or less"
         )
     tokenizer = tokenizer_of(folder, spec["vocab_size"], spec.get("type_vocab_size", 1))
+    if sentence is not None and sentence.lower_case:
+        steps = [normalizers.Lowercase(), *filter(None, [tokenizer.tokenizer.normalizer])]
+        tokenizer.tokenizer.normalizer = normalizers.Sequence(steps)
     settings = _settings(text, tokenizer, spec, reference, kind)
     decided |= {"tokenizer": tokenizer.class_name, **_notes_on(tokenizer, settings, text)}
     for key, note in decided.items():
@@ -242,6 +247,12 @@ def unknown_type(reference: str, config: Mapping[str, Any]) -> ArtifactError:
     """Return the error for a folder whose `model_type` no family, or another family, loads."""
     possible = ", ".join(sorted(families.model_types()))
     model_type = config.get("model_type")
+    if model_type is None and (Path(reference) / "bmc.json").is_file():
+        return ArtifactError(
+            f"{reference} is a trained model of bmc, and `bmc train` takes the model that it was "
+            f"made from: bmc distill --teacher {reference} --student {reference} trains it further "
+            "from its own weights"
+        )
     if model_type is None:
         return ArtifactError(
             f"{reference}: its config.json has no model_type; write one of {possible} into it"

@@ -25,7 +25,7 @@ def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> 
     """
     raise UsageError(
         "sentence embeddings have no labels to be trained on; they learn from a teacher's vectors: "
-        "add --distill or name one with --teacher; pruning chooses by --set criterion=magnitude"
+        "add --distill or name one with --teacher; pruning chooses by --set criterion=l2"
     )
 
 

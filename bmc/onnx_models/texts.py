@@ -98,7 +98,13 @@ def text_inputs(file: OnnxFile, columns: int, max_length: int | None) -> TextInp
             f"{file.path} takes texts of the same length, and {path} names no padding token: write "
             f"its id as pad_token_id into {CONFIG}"
         )
-    settings = TextSettings(longest, columns, pad_id or 0)
+    cut, padded = (_side(file, tokenizer, what) for what in ("truncation", "padding"))
+    if padded == "left" and (length is not None or rows > 1):
+        raise UsageError(
+            f"{file.path} takes texts of the same length, and the files beside it pad them on the "
+            f"left, which bmc does not: {_AS_ARRAYS}"
+        )
+    settings = TextSettings(longest, columns, pad_id or 0, truncation_side=cut)
     return TextInputs(TextEncoder(tokenizer, settings), roles, length, rows)
 
 
@@ -136,6 +142,20 @@ def _longest(file: OnnxFile, tokenizer: Tokenizer) -> int:
         json_beside(file.path, CONFIG).get("max_position_embeddings"),
     )
     return min([_MAX_LENGTH, *(n for n in known if type(n) is int and n > 0)])
+
+
+def _side(file: OnnxFile, tokenizer: Tokenizer, what: str) -> str:
+    """Return the end at which texts are cut or padded, "left" or "right", as the files say.
+
+    Args:
+        file: the model.
+        tokenizer: its tokenizer.
+        what: "truncation" or "padding".
+    """
+    configured = json_beside(file.path, TOKENIZER_CONFIG).get(f"{what}_side")
+    settings = getattr(tokenizer, what) or {}
+    side = configured or settings.get("direction") or "right"
+    return "left" if str(side).lower() == "left" else "right"
 
 
 def _pad_id(file: OnnxFile, tokenizer: Tokenizer) -> int | None:

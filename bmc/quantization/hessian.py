@@ -94,10 +94,11 @@ def _observe_gradients(
     """
 
     def hook_of(path: str) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            if not inputs:
-                return None  # the layer was called with keyword arguments only
-            values = inputs[0].detach().clone()  # later code may change the input in place
+        def hook(
+            _: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Tensor
+        ) -> Tensor:
+            read = inputs[0] if inputs else next(iter(keywords.values()))
+            values = read.detach().clone()  # later code may change the input in place
             add_inputs(path, values)
             output = output if output.requires_grad else output.detach().requires_grad_()
 
@@ -110,7 +111,10 @@ def _observe_gradients(
         return hook
 
     requires_grad = {name: value.requires_grad for name, value in form.named_parameters()}
-    hooks = [layer.register_forward_hook(hook_of(path)) for path, layer in layers.items()]
+    hooks = [
+        layer.register_forward_hook(hook_of(path), with_kwargs=True)
+        for path, layer in layers.items()
+    ]
     signs = torch.Generator().manual_seed(0)
     size = max(1, min(_MAX_ROWS, _MAX_STEPS // max(encoder.longest().values(), default=1)))
     try:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bmc import __version__, disk, workspace, writing
-from bmc.errors import GateError
+from bmc import __version__, console, disk, workspace, writing
+from bmc.errors import GateError, MissingError
 from bmc.measure import machine
 from bmc.recipes.names import slug
 from bmc.recipes.plan import Plan
@@ -71,7 +71,10 @@ def measure(plan: Plan, store: StepStore, folders: Mapping[str, Path]) -> Measur
     if timed and not is_of_report:
         from bmc.workflows.bench import bench as run_bench  # noqa: PLC0415  imports numpy
 
-        bench = run_bench([str(folders[name]) for name in timed], measurement).samples
+        try:
+            bench = run_bench([str(folders[name]) for name in timed], measurement).samples
+        except MissingError as error:  # the report and its gates say so of each bundle
+            console.note(str(error))
     report: Path | None = None
     failures: tuple[str, ...] = ()
     if wants_report:

@@ -190,7 +190,7 @@ class Outputs:
         return moments
 
     def _batches(self) -> Iterator[list[int]]:
-        """Yield the indices of batches of rows of like length: padding is no sample of a layer.
+        """Yield the indices of batches of rows of like length, of which little is padding.
 
         Rows are sorted in blocks, and the batches of a block come in any order, so that the first
         ones hold rows of all lengths.
@@ -214,14 +214,18 @@ def _observed(module: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, lis
     observed: dict[str, list[Pair]] = {path: [] for path in paths}
 
     def hook_of(pairs: list[Pair]) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(
+            _: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Tensor
+        ) -> None:
+            read = inputs[0] if inputs else next(iter(keywords.values()))
             # What follows may overwrite both, such as an activation with inplace=True.
-            pairs.append((inputs[0].clone(), output.clone()))
+            pairs.append((read.clone(), output.clone()))
 
         return hook
 
     hooks = [
-        module.get_submodule(path).register_forward_hook(hook_of(observed[path])) for path in paths
+        module.get_submodule(path).register_forward_hook(hook_of(observed[path]), with_kwargs=True)
+        for path in paths
     ]
     try:
         yield observed

@@ -104,7 +104,7 @@ def all_scores(outputs: Vectors, labels: Labels) -> dict[str, Any]:
 
 def interval(outputs: Vectors, labels: Labels) -> scores.Interval:
     """Return recall@10 of the reference's neighbors, with its interval over queries."""
-    return scores.mean_of(vector_scores.recalls(outputs, Truth.of(labels).vectors))
+    return scores.share_of(vector_scores.recalls(outputs, Truth.of(labels).vectors))
 
 
 def value(outputs: Vectors, labels: Labels) -> float:

@@ -167,7 +167,7 @@ def _with_devices(report: Report, folders: Sequence[Path], reporting: Reporting)
 def _bench(folders: Sequence[Path], reporting: Reporting) -> Run:
     """Return the newest bench of these very bundles; measure them where there is none."""
     settings = Measurement(length=reporting.length, launches=reporting.launches).settings()
-    run = newest_run(folders, settings, (1, 2))
+    run = newest_run(folders, settings)
     if run:
         console.note(f"latencies of the bench of {run.started}")
         return run

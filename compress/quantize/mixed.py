@@ -16,6 +16,7 @@ from bmc.compress.quantize.static import Static
 from bmc.contracts.tasks import objective
 from bmc.errors import SettingError, UsageError
 from bmc.inference.ablation import measure_each
+from bmc.inference.layers import say_left_in_float
 from bmc.inference.quantized_form import quantized_layers
 from bmc.inference.quantized_layers import plain_layer
 from bmc.inference.replacing import replace_layers
@@ -86,7 +87,10 @@ class Mixed(Static):
             console.note(f"no layer can have 8 bits within {self.max_drop} points")
         restored = most_sensitive_first[:count_in_float]
         replace_layers(model.module, {layers[path]: plain_layer(layers[path]) for path in restored})
-        return {path: entry for path, entry in record.items() if path not in restored}
+        record = {path: entry for path, entry in record.items() if path not in restored}
+        if restored:
+            say_left_in_float(model.module, record)
+        return record
 
 
 @torch.inference_mode()

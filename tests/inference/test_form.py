@@ -214,11 +214,22 @@ class Keywords(nn.Module):
         return output
 
 
-@pytest.mark.parametrize("method", ["static", "dynamic", "weights", "fp16"])
+@pytest.mark.parametrize("method", ["static", "dynamic", "weights", "4 bits", "fp16"])
 def test_layers_that_are_called_by_keyword_are_quantized(method: str, workspace: Path) -> None:
     torch.manual_seed(0)
     x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     handle = bmc.wrap(Keywords(), (x, (x[:, 0] > 0).astype(np.int64)), name="keywords")
     expected = [one.score for one in handle.predict([(row,) for row in x[:5]])]
-    found = bmc.quantize(handle, method).predict([(row,) for row in x[:5]])
-    assert [one.score for one in found] == pytest.approx(expected, abs=0.02)
+    bits: dict[str, Any] = {"bits": 4, "group": 16} if method == "4 bits" else {}
+    method = "weights" if bits else method
+    found = bmc.quantize(handle, method, **bits).predict([(row,) for row in x[:5]])
+    assert [one.score for one in found] == pytest.approx(expected, abs=0.1 if bits else 0.02)
+    bmc.share(
+        handle,
+        "lowrank",
+        budget=0.9,
+        fit="outputs",
+        multiple=1,
+        layers=("network.hidden",),
+        epochs=0,
+    )

@@ -91,6 +91,8 @@ class Nested(nn.Module):
             "all": [{"first": self.first}, partial(self.last, input=None)]
         }
         self.by_name["itself"] = [self.by_name]
+        pair = (self.first, 3)
+        self.twice, self.by_name["tuple"] = [pair, pair], pair
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return vectors (rows, 8) for vectors (rows, 8)."""
@@ -106,6 +108,8 @@ def test_layers_in_nested_collections_methods_and_partials_are_replaced() -> Non
     replace_layers(network, {network.first: new_first, network.last: new_last})
     expected = torch.tanh(new_last(torch.relu(new_first(values))))
     assert torch.equal(network(values), expected)
+    assert network.twice[0] is network.twice[1] is network.by_name["tuple"]
+    assert network.twice[0][0] is new_first
     held: Any = network.by_name["all"]
     assert held[0] == {"first": new_first}
     assert held[1].func is new_last

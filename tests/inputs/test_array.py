@@ -38,7 +38,10 @@ def test_a_single_input_takes_a_bare_array() -> None:
         (ROW[0], "row 2 has 1 arrays; the network takes numbers, category"),
         ((np.zeros(4), 3), r"row 2: numbers has shape \(4,\); the network takes \(3,\)"),
         ((np.zeros(3), 1.5), "row 2: category is float64; it must be int64"),
-        ((np.ma.array([0, 9, 1], mask=[0, 1, 0]), 3), "row 2: numbers has masked values; fill"),
+        (
+            (np.ma.array([0, 9, 1], mask=[False, True, False]), 3),
+            "row 2: numbers has masked values; fill",
+        ),
         ((["a", "b", "c"], 3), "row 2: numbers is <U1"),
         ((np.array([1, np.nan, 2]), 3), "row 2: numbers holds numbers that are not finite"),
         ((np.array([1, 1e40, 2]), 3), "row 2: numbers holds numbers that are not finite"),

@@ -214,11 +214,6 @@ REFUSED: Mapping[str, tuple[dict[str, Any], type[BmcError], str]] = {
         ArtifactError,
         "--set prompt=none",
     ),
-    "lower_case": (
-        {"0_Transformer/sentence_bert_config.json": {"do_lower_case": True}},
-        ArtifactError,
-        "write it into tokenizer.json",
-    ),
 }
 
 
@@ -230,6 +225,28 @@ def test_what_bmc_does_not_build_is_refused_by_name(name: str, tmp_path: Path) -
     folder = sentence_folder(tmp_path / "sentences", **changes)
     with pytest.raises(error, match=message.replace("(", r"\(")):
         embedding(folder)
+
+
+@pytest.mark.parametrize("name", ["sentence_bert_config.json", "sentence_roberta_config.json"])
+def test_texts_are_lower_cased_where_the_folder_says_so(name: str, tmp_path: Path) -> None:
+    """The tokenizer itself keeps case; sentence-transformers lower-cases before it."""
+    both = {}
+    for lower_case in (False, True):
+        folder = sentence_folder(tmp_path / str(lower_case))
+        (folder / "0_Transformer" / "sentence_bert_config.json").unlink()
+        settings = json.dumps({"max_seq_length": 11, "do_lower_case": lower_case})
+        (folder / "0_Transformer" / name).write_text(settings)
+        BertTokenizer.from_pretrained(
+            folder / "0_Transformer", do_lower_case=False
+        ).save_pretrained(folder / "0_Transformer")
+        model = embedding(folder)
+        assert model.encoder.longest() == {"sequence": 11}
+        both[lower_case] = [
+            model.encoder.batch(model.encoder.encode([(text,)]), [0])["input_ids"].tolist()
+            for text in ("A GREAT Film", "a great film")
+        ]
+    assert both[True][0] == both[True][1] == both[False][1]
+    assert both[False][0] != both[False][1]
 
 
 def test_an_unknown_prompt_and_a_prompt_for_classes_are_refused(tmp_path: Path) -> None:

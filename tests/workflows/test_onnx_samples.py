@@ -13,7 +13,7 @@ from onnx import helper
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from bmc.errors import BmcError
+from bmc.errors import BmcError, UsageError
 from bmc.onnx_models.reading import OnnxFile, read
 from bmc.onnx_models.samples import Samples
 from bmc.workflows import onnx_samples
@@ -223,6 +223,21 @@ def test_texts_fill_a_fixed_length(tmp_path: Path, capsys: pytest.CaptureFixture
     err = capsys.readouterr().err
     assert "1 of 2 texts are cut to 4 tokens" in err
     assert "padded" not in err, "a fixed length needs padding"
+
+
+def test_texts_are_cut_at_the_end_that_the_files_say_and_left_padding_is_refused(
+    tmp_path: Path,
+) -> None:
+    file = texts(tmp_path / "x.onnx", "ids", "mask", length=4)
+    rows = table(tmp_path / "rows.csv", "text", "a a a b c a b")
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text('{"truncation_side": "left"}')
+    assert samples(file, rows).calls[0]["ids"].tolist() == [[3, 4, 2, 3]]
+    config.write_text('{"padding_side": "left"}')
+    with pytest.raises(UsageError, match="pad them on the left, which bmc does not: save the arr"):
+        samples(file, rows)
+    one = texts(tmp_path / "y.onnx", "ids", "mask")
+    assert samples(one, rows).calls[0]["ids"].tolist() == [[2, 2, 2, 3, 4, 2, 3]], "nothing to pad"
 
 
 def test_pairs_of_texts_have_types(tmp_path: Path) -> None:

@@ -65,6 +65,24 @@ def test_a_python_caller_passes_texts(model_folder: Path, tmp_path: Path) -> Non
             bmc.distill(bmc.ModelHandle(model_folder), "tiny", transfer=passed, **SMALL)  # type: ignore[arg-type]
 
 
+def test_a_data_frame_of_numbers_is_unlabeled_rows_of_numbers(workspace: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=(120, 3))
+    frame = pandas.DataFrame(numbers, columns=["a", "b", "c"])
+    labels = np.where(numbers[:, 0] > 0, "up", "down")
+    settings: dict[str, Any] = {"features": "all", "epochs": 1, "device": "cpu"}
+    teacher = bmc.train("mlp", frame.assign(label=labels), **settings)
+    digests = set()
+    for number in range(2):
+        output = workspace / f"student{number}"
+        student = bmc.distill(
+            *(teacher, "mlp"), transfer=frame + 10 + number, output=output, epochs=1, device="cpu"
+        )
+        record = artifact.describe(student.path)["origin"]["transfer"]
+        assert (record["rows"], record["held_out"]) == (120, 0)
+        digests.add(record["reference"])
+    assert len(digests) == 2
+
+
 def test_the_student_of_a_teacher_that_is_named_learns_the_teachers_data(
     model_folder: Path, tmp_path: Path
 ) -> None:
