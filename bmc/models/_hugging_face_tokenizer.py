@@ -22,6 +22,16 @@ _KEYS_OF_FILES = (
     *("vocab_file", "merges_file", "spm_file", "gguf_file", "fast_tokenizer_files"),
     *("tokenizer_object", "init_inputs"),
 )
+_PROBES = (
+    "A Great film",
+    "caf\u00e9 na\u00efve",
+    "\uff21\uff22\uff23 \u2026",
+    "a\u00a0b",
+    "two  words",
+    "it's 3.5 x-y",
+    "\u4e2d\u6587",
+)
+"""Capitals, accents, full width, a no-break space, two spaces, punctuation, and Chinese."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class FolderTokenizer:
         max_length: largest number of tokens (model_max_length); None where the folder has none.
         pair_types: whether the model gets token types, which tell the texts of a pair apart.
         dropped: tokens that transformers adds although the model has no embeddings for them.
+        different: a text that the folder's tokenizer.json, read by itself, splits in another way;
+            "" for none.
     """
 
     tokenizer: Tokenizer
@@ -45,6 +57,7 @@ class FolderTokenizer:
     max_length: int | None
     pair_types: bool
     dropped: tuple[str, ...] = ()
+    different: str = ""
 
 
 def tokenizer_of(folder: Path, rows: int, types: int) -> FolderTokenizer:
@@ -107,7 +120,26 @@ def tokenizer_of(folder: Path, rows: int, types: int) -> FolderTokenizer:
         int(longest) if 0 <= longest < 2**31 else None,
         has_types,
         dropped,
+        _different(folder, loaded.backend_tokenizer),
     )
+
+
+def _different(folder: Path, loaded: Tokenizer) -> str:
+    """Return a text whose tokens differ from those of the folder's tokenizer.json; "" for none.
+
+    A class of transformers takes the vocabulary of that file, and normalizes and splits texts in
+    its own way.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return ""
+    with panics_refused(f"{path}: its tokenizer cannot be used"):
+        of_file = Tokenizer.from_file(str(path))
+        for text in _PROBES:
+            encoded = (each.encode(text, add_special_tokens=False) for each in (of_file, loaded))
+            if len({tuple(encoding.tokens) for encoding in encoded}) > 1:
+                return text
+    return ""
 
 
 def _checked_files(folder: Path) -> str:

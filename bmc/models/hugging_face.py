@@ -31,7 +31,16 @@ from bmc.untrusted import read_json
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-_NOTED = ("vectors", "head", "dtype", "case", "max_length", "truncation_side", "dropped")
+_NOTED = (
+    "vectors",
+    "head",
+    "dtype",
+    "case",
+    "max_length",
+    "truncation_side",
+    "dropped",
+    "different",
+)
 _FILES = (
     *("config.json", "adapter_config.json", "*.safetensors", "model.safetensors.index.json"),
     *("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
@@ -205,11 +214,12 @@ def pretrained(
             f"--max-length {positions} or less"
         )
     tokenizer = tokenizer_of(folder, spec["vocab_size"], spec.get("type_vocab_size", 1))
+    settings = _settings(text, tokenizer, spec, reference, kind)
+    decided |= {"tokenizer": tokenizer.class_name, **_notes_on(tokenizer, settings, text)}
     if sentence is not None and sentence.lower_case:
         steps = [normalizers.Lowercase(), *filter(None, [tokenizer.tokenizer.normalizer])]
         tokenizer.tokenizer.normalizer = normalizers.Sequence(steps)
-    settings = _settings(text, tokenizer, spec, reference, kind)
-    decided |= {"tokenizer": tokenizer.class_name, **_notes_on(tokenizer, settings, text)}
+        decided["case"] = "texts are lower-cased, as its do_lower_case says"
     for key, note in decided.items():
         if key in _NOTED:
             console.note(f"{reference}: {note}")
@@ -308,6 +318,13 @@ def _notes_on(
         )
     if settings.truncation_side != "right":
         notes["truncation_side"] = f"long texts are cut at their {settings.truncation_side} end"
+    if tokenizer.different:
+        notes["different"] = (
+            f"{tokenizer.class_name}, which transformers takes for it, splits "
+            f"{tokenizer.different!r} in another way than its tokenizer.json does; to read texts "
+            'as the file says, write "tokenizer_class": "PreTrainedTokenizerFast" into '
+            "tokenizer_config.json"
+        )
     if tokenizer.dropped:
         notes["dropped"] = (
             f"{', '.join(tokenizer.dropped)} has no embedding in the model, and is not a token"

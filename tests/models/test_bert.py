@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -355,3 +356,27 @@ def test_weights_that_lack_a_layer_are_refused(hf_folder: Path, tmp_path: Path) 
     folder = copied(hf_folder, tmp_path / "deeper", num_hidden_layers=3)
     with pytest.raises(ArtifactError, match=r"encoder.layer.2"):
         bert.pretrained(str(folder), LABELS, TextSettings())
+
+
+def test_a_tokenizer_file_whose_own_steps_transformers_replaces_is_said_with_the_way_out(
+    hf_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(hf_folder, tmp_path / "folder"))
+    bert.pretrained(str(folder), ("a", "b"), TextSettings(24))
+    assert "in another way" not in capsys.readouterr().err
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    replacing = {"type": "Replace", "pattern": {"String": "Great"}, "content": "fine"}
+    content["normalizer"] = {"type": "Sequence", "normalizers": [replacing, content["normalizer"]]}
+    path.write_text(json.dumps(content))
+    bert.pretrained(str(folder), ("a", "b"), TextSettings(24))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "splits 'A Great film' in another way than its tokenizer.json does" in said
+    config = folder / "tokenizer_config.json"
+    settings = json.loads(config.read_text()) if config.exists() else {}
+    config.write_text(json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"}))
+    model = bert.pretrained(str(folder), ("a", "b"), TextSettings(24))
+    assert "in another way" not in capsys.readouterr().err
+    encoder = model.encoder
+    great, fine = (encoder.encode([(f"a {word} film",)])[0].ids for word in ("Great", "fine"))
+    assert great == fine
