@@ -404,6 +404,20 @@ def test_a_network_that_keeps_layers_in_a_function_is_refused(workspace: Path) -
     assert not (workspace / "Closure").exists()
 
 
+@pytest.mark.parametrize("kind", ["scripted", "traced", "compiled"])
+def test_networks_that_torch_compiled_are_wrapped(kind: str, workspace: Path) -> None:
+    numbers, _, labels = table()
+    network = Wide(8).eval()
+    compiled: Any = {
+        "scripted": lambda: torch.jit.script(network),
+        "traced": lambda: torch.jit.trace(network, torch.randn(2, 8)),
+        "compiled": lambda: torch.compile(network),
+    }[kind]()
+    handle = bmc.wrap(compiled, (numbers, labels), name=kind, inputs=["x"])
+    expected = network(torch.from_numpy(numbers[:3])).argmax(dim=1).tolist()
+    assert [int(one.label) for one in handle.predict([(row,) for row in numbers[:3]])] == expected
+
+
 def test_a_trained_network_is_not_trained_anew_in_silence(wrapped: bmc.ModelHandle) -> None:
     trained = bmc.train(wrapped, epochs=1, **QUICK)
     with pytest.raises(ArtifactError, match=r"bmc\.distill with teacher=.* trains it further"):
