@@ -409,8 +409,8 @@ def test_networks_that_torch_compiled_are_wrapped(kind: str, workspace: Path) ->
     numbers, _, labels = table()
     network = Wide(8).eval()
     compiled: Any = {
-        "scripted": lambda: torch.jit.script(network),
-        "traced": lambda: torch.jit.trace(network, torch.randn(2, 8)),
+        "scripted": lambda: torch.jit.script(network),  # type: ignore[no-untyped-call]
+        "traced": lambda: torch.jit.trace(network, torch.randn(2, 8)),  # type: ignore[no-untyped-call]
         "compiled": lambda: torch.compile(network),
     }[kind]()
     handle = bmc.wrap(compiled, (numbers, labels), name=kind, inputs=["x"])
