@@ -98,7 +98,9 @@ def load(
     else:
         table, name, columns = _table_of(reference, made_with), reference, ("text",)
         table = _with_features(table, features, reference)
-    data = split(table, name, columns if table.kind == "text" else (), task, fold)
+    text_columns = columns if table.kind == "text" else ()
+    is_built_in = users is None and not unlabeled
+    data = split(table, name, text_columns, task, fold, is_built_in)
     if task == EMBEDDING and len(columns) == 2:
         data = _texts.as_single_texts(data)
     return replace(data, location=location_of(reference))
