@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from bmc import writing
-from bmc.errors import UnknownError, unknown
+from bmc.errors import UnknownError, UsageError, unknown
 from bmc.files import BUNDLE_MANIFEST as BUNDLE_MANIFEST
 from bmc.files import MODEL_MANIFEST as MODEL_MANIFEST
 from bmc.packed import is_packed
@@ -146,3 +148,15 @@ def _is_folder(path: Path) -> bool:
 
 def _written(path: Path) -> float:
     return max((path / name).stat().st_mtime for name in _KINDS if (path / name).is_file())
+
+
+def refuse_equal_names(folders: Sequence[Path]) -> None:
+    """Refuse bundles whose folders have one name, by which their figures are told apart.
+
+    Raises:
+        UsageError: two folders have one name.
+    """
+    counts = Counter(folder.name for folder in dict.fromkeys(folders))
+    twice = next((name for name, count in counts.items() if count > 1), "")
+    if twice:
+        raise UsageError(f"two bundles are named {twice}: rename one, or take each alone")

@@ -104,8 +104,10 @@ class _Borrowed:
 def _one_thread() -> None:
     """Compute in the calling thread alone.
 
-    After a fork, OpenMP in the child would wait for ever for the parent's threads.
+    After a fork, OpenMP in the child would wait for ever for the parent's threads, and a lock that
+    one of them held would stay held.
     """
+    _Borrowed.lock, _Borrowed.sessions = threading.Lock(), 0
     torch.set_num_threads(1)
 
 

@@ -341,7 +341,7 @@ def mean_of_rows(values: Floats, starts: NDArray[np.int64]) -> Interval:
         values: one or several values of each row, those of a row one after the other.
         starts: index of the first value of each row.
     """
-    if len(values) and (values == values[0]).all() and values[0] in (0.0, 1.0):
+    if len(np.unique(values)) == 1:
         return share_of(np.full(len(starts), values[0]))
     sums = np.add.reduceat(values, starts)
     counts = np.diff(np.append(starts, len(values)))

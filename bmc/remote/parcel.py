@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bmc import bundle as bundles
-from bmc import disk
+from bmc import disk, workspace
 from bmc.bundle import Bundle
 from bmc.contracts.targets import TARGETS, format_of
 from bmc.contracts.tasks import TASKS
@@ -101,7 +100,7 @@ def parcel_of(
         ArtifactError: a bundle is damaged.
     """
     read = {folder: bundles.read(folder) for folder in dict.fromkeys(folders)}
-    _refuse_equal_names(list(read))
+    workspace.refuse_equal_names(list(read))
     for bundle in read.values():
         reason = reason_against(bundle)
         if reason:
@@ -161,12 +160,6 @@ def _modules_of(read: Sequence[Bundle]) -> list[str]:
             format_of(manifest.target).session,
         ]
     return list(dict.fromkeys(names))
-
-
-def _refuse_equal_names(folders: Sequence[Path]) -> None:
-    name, count = Counter(folder.name for folder in folders).most_common(1)[0]
-    if count > 1:
-        raise UsageError(f"two bundles are named {name}: rename one, or measure each alone")
 
 
 def _readme(asked: Request) -> str:

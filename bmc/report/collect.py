@@ -85,13 +85,13 @@ def newest_run(
     """Return the newest bench that measured exactly these bundles on this machine.
 
     The bench measured the same files with the same runtimes, in fp32, with batch size 1, the same
-    length, the thread counts, and at least as many launches and rounds. If the newest bench
-    differs, a note says in what.
+    length and at least as many launches. If the newest bench differs, a note says in what.
 
     Args:
         folders: bundles.
-        settings: length, and smallest numbers of launches and rounds.
-        threads: the numbers of threads that must have been measured; None takes any.
+        settings: length and smallest number of launches of the report.
+        threads: the numbers of threads that must have been measured, in as many rounds as the
+            settings say; None takes any threads and rounds.
     """
     hashes = {folder.name: sha256(folder / bundles.MANIFEST) for folder in folders}
     reason = ""
@@ -133,10 +133,12 @@ def _unfit(
         return f"it was measured with {run.settings.length} tokens"
     if run.settings.launches < settings.launches:
         return f"it has {run.settings.launches} launches"
+    if threads is None:
+        return ""
     if run.settings.rounds < settings.rounds:
         return f"it has {run.settings.rounds} rounds"
     measured_threads = {row.threads for row in run.rows}
-    if threads is not None and measured_threads and measured_threads != set(threads):
+    if measured_threads and measured_threads != set(threads):
         return f"it was measured with {', '.join(map(str, sorted(measured_threads)))} threads"
     return ""
 

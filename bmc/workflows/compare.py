@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def compare(
     """
     if not folders:
         raise UsageError("there are no bundles to compare")
-    refuse_equal_names(folders)
+    workspace.refuse_equal_names(folders)
     run = None
     if bench:
         measurement = Measurement(tuple(threads), length=length, launches=launches, rounds=rounds)
@@ -54,15 +53,3 @@ def compare(
             run = results.measure_bundles(folders, threads, settings, skip_broken=True)
             results.save(run, workspace.root() / ".bench" / f"{run.started}.json")
     return collect(run, folders=folders)
-
-
-def refuse_equal_names(folders: Sequence[Path]) -> None:
-    """Refuse bundles whose folders have one name, by which a report tells them apart.
-
-    Raises:
-        UsageError: two folders have one name.
-    """
-    counts = Counter(folder.name for folder in dict.fromkeys(folders))
-    twice = next((name for name, count in counts.items() if count > 1), "")
-    if twice:
-        raise UsageError(f"two bundles are named {twice}: rename one, or report each alone")

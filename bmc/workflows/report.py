@@ -20,7 +20,6 @@ from bmc.report.floor import Floor
 from bmc.report.gates import Gate
 from bmc.report.judging import judge, raise_failures
 from bmc.report.read import Evaluated, read_all
-from bmc.workflows.compare import refuse_equal_names
 from bmc.workflows.floor import floor_of
 from bmc.workflows.options import Measurement, Output, Reporting
 from bmc.workflows.report_rows import with_texts
@@ -139,7 +138,7 @@ def _relatives(readable: Sequence[Evaluated]) -> list[Path]:
 def _named(names: Sequence[str]) -> list[Path] | None:
     """Find the named bundles; None without names. Folder names must differ."""
     folders = [workspace.find(name, "bundle") for name in dict.fromkeys(names)]
-    refuse_equal_names(folders)
+    workspace.refuse_equal_names(folders)
     return folders or None
 
 
