@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bmc.data import Fold
-from bmc.workflows.data import DataSource
+from bmc.workflows.data import DataSource, StudentsData
 
 
 def source_of(
@@ -29,7 +29,7 @@ def source_of(
     )
 
 
-def source_of_teacher(
+def source_beside(
     recorded: Mapping[str, Any],
     data: str | Path | None,
     text_column: str | Sequence[str] | None,
@@ -43,18 +43,15 @@ def source_of_teacher(
     Args:
         recorded: record of the teacher's data; {} where it is not known.
     """
-    data_name = data or recorded.get("location") or recorded.get("reference") or "movie-reviews"
-    if fold is None and data is None and recorded.get("fold"):
-        number, of = recorded["fold"]
-        fold = (number, of)
-    return source_of(
-        data_name,
-        text_column or recorded.get("text_columns") or "text",
-        label_column or str(recorded.get("label_column", "label")),
-        features or recorded.get("features"),
-        task or str(recorded.get("task", "classification")),
-        fold,
+    named = StudentsData(
+        text_column=_names(text_column or ()),
+        label_column=joined_columns(label_column) if label_column else None,
+        task=task,
+        features=_names(features or ()),
+        data=str(data) if data else None,
+        fold=Fold(*fold) if fold else None,
     )
+    return named.beside(recorded)
 
 
 def _names(columns: str | Sequence[str]) -> tuple[str, ...]:

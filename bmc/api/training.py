@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ from bmc.api._rows import Unlabeled, referenced
 from bmc.api.frames import Rows, named_data
 from bmc.api.handles import BundleHandle, ModelHandle, reference_of
 from bmc.api.references import Reference, TeacherReference
-from bmc.api.sources import joined_columns, source_of, source_of_teacher
+from bmc.api.sources import joined_columns, source_beside, source_of
 from bmc.api.wording import worded
-from bmc.errors import UnknownError
 from bmc.memory import PREFIX
 from bmc.training.settings import TrainingSettings
 from bmc.workflows import distill as distilling
 from bmc.workflows import train as training
+from bmc.workflows.named_teachers import data_of
 from bmc.workflows.options import Output
 from bmc.workflows.settings import settings_from
 from bmc.workflows.tuning import Distillation
@@ -210,7 +209,7 @@ def distill(
             sampling_rate,
             speakers,
         )
-    source = source_of_teacher(recorded, data, text_column, label_column, features, task, fold)
+    source = source_beside(recorded, data, text_column, label_column, features, task, fold)
     name, wrapped = _baseline_of(student)
     output_path = path_of(output)
     if wrapped and output_path is None:
@@ -231,14 +230,7 @@ def _recorded_data(teacher: TeacherReference) -> Mapping[str, Any]:
     """Return the record of a teacher's data; {} of a built-in model, which has none yet."""
     if isinstance(teacher, ModelHandle | BundleHandle):
         return teacher.data
-    name = str(teacher)
-    if not Path(name).exists():  # a folder's name may have a comma
-        name = name.partition(",")[0].strip()
-    with suppress(UnknownError):
-        return ModelHandle(workspace.find(name, "model")).data
-    with suppress(UnknownError):
-        return BundleHandle(workspace.find(name, "bundle")).data
-    return {}
+    return data_of(str(teacher))
 
 
 def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:

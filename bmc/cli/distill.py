@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmc.rendering.rendered import Rendered, render_result
-from bmc.workflows.data import DataSource
+from bmc.workflows.data import StudentsData
 from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
 
@@ -14,14 +14,15 @@ def distill(
     *,
     teacher: str = "bert",
     settings: Distillation = Distillation(),
-    source: DataSource = DataSource(),
+    source: StudentsData = StudentsData(),
     files: Output = Output(),
 ) -> Rendered:
     """Distill a trained teacher into a small student.
 
     The student learns the true labels of the training rows and the teacher's logits for training
-    rows and unlabeled texts. A built-in model as teacher is trained first if the workspace has none
-    that was trained on this data. The teacher's logits are cached on disk. A run that was stopped
+    rows and unlabeled texts. The rows are those that the teacher was trained on, where --data names
+    no others. A built-in model as teacher is trained first if the workspace has none that was
+    trained on this data. The teacher's logits are cached on disk. A run that was stopped
     resumes when the same command is typed again.
 
     Args:
@@ -35,5 +36,7 @@ def distill(
     """
     from bmc.rendering import models as render
     from bmc.workflows import distill as workflow
+    from bmc.workflows.named_teachers import data_of
 
-    return render_result(render.distilled, workflow.distill, teacher, source, settings, files)
+    data = source.beside(data_of(teacher))
+    return render_result(render.distilled, workflow.distill, teacher, data, settings, files)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, TensorInfo, numbers, whole_number
 
+_RESOLVED = 1 / 16  # of a channel's standard deviation: the largest step of float32 that is taken
+
 
 @dataclass(frozen=True)
 class SeriesSettings:
@@ -153,16 +155,27 @@ def encoder_for(rows: Many, max_length: int) -> SeriesEncoder:
         max_length: largest number of time steps of a series.
 
     Raises:
-        DataError: a series is not a table of finite numbers.
+        DataError: a series is not a table of finite numbers, or a channel varies by less than
+            float32, in which models compute, can tell apart.
     """
     series = [np.asarray(row, np.float64) for row in rows]
     for number, table in enumerate(series, start=1):
         check_series(table, f"series {number}", series[0].shape[-1])
     steps = np.concatenate(series)
-    deviation = steps.std(axis=0)
-    std = np.where(deviation > 0, deviation, 1.0)  # a constant channel is normalized to 0
-    mean = tuple(steps.mean(axis=0).tolist())
-    return SeriesEncoder(SeriesSettings(steps.shape[1], max_length, mean, tuple(std.tolist())))
+    is_constant = steps.min(axis=0) == steps.max(axis=0)
+    std = np.where(is_constant, 1.0, steps.std(axis=0))  # a constant channel is normalized to 0
+    mean = steps.mean(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # `encode` refuses infinite numbers
+        resolution = np.spacing(np.abs(mean).astype(np.float32))
+    if (is_hidden := ~is_constant & (resolution > _RESOLVED * std)).any():
+        channel = int(is_hidden.argmax())
+        raise DataError(
+            f"channel {channel} of the series varies by {std[channel]:.3g} (standard deviation) "
+            f"around {mean[channel]:.6g}, where float32, in which models compute, has steps of "
+            f"{resolution[channel]:.3g}: subtract a constant from the channel first"
+        )
+    settings = SeriesSettings(steps.shape[1], max_length, tuple(mean.tolist()), tuple(std.tolist()))
+    return SeriesEncoder(settings)
 
 
 def _series(row: Row, name: str, channels: int) -> NDArray[np.float32]:

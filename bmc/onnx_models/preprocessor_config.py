@@ -7,14 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bmc import console
 from bmc.errors import ArtifactError, SettingError
 from bmc.onnx_models.companions import PREPROCESSOR, beside, json_beside
 from bmc.onnx_models.preprocessing import Preprocessing
 
 _BYTE = 1 / 255
 _NORMALIZATION = ("image_mean", "image_std")
-# What these switches do to an image is not written in the file.
-_UNREAD = ("rescale_offset", "offset", "do_thumbnail", "do_align_long_axis")
+# What these switches do to an image is not written in the file, or depends on the image.
+_UNREAD = (
+    "rescale_offset",
+    "offset",
+    "do_thumbnail",
+    "do_align_long_axis",
+    "do_pad",
+    "keep_aspect_ratio",
+)
+_RESAMPLING = {0: "nearest", 1: "lanczos", 3: "bicubic", 4: "box", 5: "hamming"}  # as in Pillow
 _STRETCHED_FROM = 384  # pixels: transformers' ConvNextImageProcessor crops smaller images only
 
 
@@ -28,7 +37,7 @@ def preprocessing_beside(model: Path) -> Preprocessing | None:
         ArtifactError: the file is damaged, or says something that bmc does not do.
 
     Source: transformers 5, the image processors of ViT, ResNet (ConvNextImageProcessor), CLIP,
-        MobileNet, MobileViT, EfficientNet and PoolFormer.
+        MobileNet, MobileViT, EfficientNet, PoolFormer and DPT.
     """
     path = beside(model, PREPROCESSOR)
     if path is None:
@@ -38,6 +47,13 @@ def preprocessing_beside(model: Path) -> Preprocessing | None:
         raise ArtifactError(
             f"{path} sets {switches[0]}, which bmc does not do: save the preprocessed images as an "
             ".npz file"
+        )
+    method = config.get("resample")
+    if config.get("do_resize", True) and type(method) is int and method in _RESAMPLING:
+        console.note(
+            f"{path} resizes images by {_RESAMPLING[method]} interpolation; bmc resizes them by "
+            "bilinear interpolation, so outputs for images of another size than the model's may "
+            "differ a little"
         )
     try:
         return _preprocessing(config)

@@ -27,6 +27,7 @@ from bmc.search.halving import beats, is_affordable
 from bmc.search.objective import FAILURES
 from bmc.search.space import Candidate
 from bmc.search.trials import Trials, best_of, best_rung, ranking, seconds_of
+from bmc.workflows import students
 
 _ERROR = 0.5  # points by which a score of some validation rows may differ from that of all
 
@@ -184,7 +185,7 @@ class _Planned(NamedTuple):
         if short is not None and before is not None:
             short = short.without_what_both_take(before)
         trained = Trained(
-            candidate.student.name if candidate.student else "",
+            _recipe_epochs(candidate.student.name, trials) if candidate.student else 0,
             (trials.rungs[number].student_epochs or 1) if candidate.structural else None,
             candidate.has_qat,
         )
@@ -206,6 +207,11 @@ def _in_time(
     left = end - time.monotonic()
     fitting = [number for number in numbers if planned[number].seconds(full, 0) <= left]
     return set(fitting[:count] or numbers[:1])
+
+
+def _recipe_epochs(student: str, trials: Trials) -> int:
+    """Return the epochs of a student's recipe, for the data of a search."""
+    return students.choose(student, {}).recipe_for(trials.objective.data).epochs
 
 
 def _short(

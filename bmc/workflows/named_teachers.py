@@ -9,14 +9,14 @@ from typing import Any
 from bmc import console
 from bmc.compress.distill.generator import check_generators
 from bmc.data import Dataset
-from bmc.errors import UsageError
+from bmc.errors import UnknownError, UsageError
 from bmc.training.mixkd import check_models
 from bmc.training.settings import MIXKD
 from bmc.workflows import baselines, students, teachers, transfer
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource
 from bmc.workflows.lessons import refuse_mixed_bundle, refuse_signals
-from bmc.workflows.lineage import is_bundle, refuse_another_fold
+from bmc.workflows.lineage import described, is_bundle, refuse_another_fold
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
@@ -41,6 +41,21 @@ def find_all(
     if len(set(names)) < len(names):
         raise UsageError(f"--teacher {','.join(names)} names a teacher twice: once is enough")
     return [(name, teachers.find(name, task)) for name in names]
+
+
+def data_of(references: str | Sequence[str]) -> Mapping[str, Any]:
+    """Return the record of the data that the first of a student's teachers was trained on.
+
+    Returns:
+        {} of a built-in model, which has none yet, and of what is no teacher.
+    """
+    names = _split(references) if isinstance(references, str) else tuple(references)
+    try:
+        folder = teachers.find(names[0]) if names else None
+    except UnknownError:  # `find_all` reports it
+        return {}
+    recorded: Mapping[str, Any] = {} if folder is None else described(folder).get("data") or {}
+    return recorded
 
 
 def _split(references: str) -> tuple[str, ...]:

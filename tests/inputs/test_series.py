@@ -10,7 +10,7 @@ import pytest
 
 from bmc import inputs
 from bmc.errors import ArtifactError, DataError, SettingError
-from bmc.inputs.series import SeriesEncoder, SeriesSettings
+from bmc.inputs.series import SeriesEncoder, SeriesSettings, encoder_for
 
 BY = SeriesEncoder(SeriesSettings(2, 6, (1.0, -1.0), (2.0, 0.5)))
 LONG = np.arange(10, dtype=np.float32).reshape(5, 2)
@@ -93,3 +93,16 @@ def test_malformed_preprocessing_is_refused(change: dict[str, Any], tmp_path: Pa
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(SettingError, match="max length is 0"):
         SeriesSettings(1, 0, (0.0,), (1.0,))
+
+
+def test_a_constant_channel_is_normalized_to_0_and_to_units_of_1() -> None:
+    encoder = encoder_for([np.full((7, 1), 0.1)], 8)
+    assert encoder.settings.std == (1.0,)
+    assert abs(encoder.encode([np.full((1, 1), 1.1)])[0].item() - 1.0) < 1e-6
+
+
+def test_a_channel_that_float32_cannot_resolve_is_refused() -> None:
+    seconds = np.arange(60.0)[:, None]
+    encoder_for([seconds + 1e6], 60)  # steps of 1/16 of a second
+    with pytest.raises(DataError, match=r"channel 1 .* 1.7e\+09, .* steps of 128: subtract"):
+        encoder_for([np.hstack([seconds, seconds + 1.7e9])], 60)

@@ -138,9 +138,23 @@ def test_a_height_and_a_width_before_a_crop_stretch_the_whole_image(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("resample", "said"), [(3, "by bicubic interpolation; bmc resizes"), (2, ""), ([3], "")]
+)
+def test_another_interpolation_than_bmcs_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], resample: Any, said: str
+) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"resample": resample}))
+    pixel_format(identity(tmp_path / "x.onnx", ("N", 3, 8, 8)), Preprocessing())
+    output = " ".join(capsys.readouterr().err.split())
+    assert said in output if said else not output
+
+
+@pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"rescale_offset": True}, "sets rescale_offset, which bmc does not do"),
+        ({"do_pad": True}, "sets do_pad, which bmc does not do"),
+        ({"keep_aspect_ratio": True}, "sets keep_aspect_ratio, which bmc does not do"),
         ({"do_normalize": True}, "image_mean is None; it must be a list of numbers"),
         ({"size": {"height": "8"}}, "a size is"),
         ({"do_center_crop": True, "size": 8}, "crop_size has no height and width"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from bmc.search.objective import Objective
 from bmc.search.space import Option, Space
 from bmc.search.study import RUNGS, SECONDS, SHOWN
 from bmc.search.trials import best_of
+from bmc.workflows import students
 from tests.search.test_trials import trials_of
 
 
@@ -82,6 +84,38 @@ def test_finalists_learn_from_the_rows_that_fit_and_what_takes_too_long_makes_ro
     assert len(finalists) == 2, "what was trained in parallel is kept, although the time is over"
     assert made[0.3] == made[0.7] == 50_000
     assert 0.5 not in made, "4 epochs of 6,000 seconds each are left out"
+
+
+@pytest.mark.parametrize("student", ["tiny", "lstm", "textcnn", "cnn", "mlp"])
+def test_a_student_is_trained_for_the_epochs_of_its_recipe_or_for_as_many_as_fit(
+    student: str, digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = replace(
+        trials_of(digits_model, tmp_path, "unstructured"),
+        space=Space((Option("distill", student),)),
+        rungs=(Effort(1, 1, 0),),
+    )
+    trials.study.queue({"start": student})
+    trial = trials.study.ask()
+    trials.study.note(trial, SHOWN, trials.space.draw(trial).shown())
+    trials.study.note(trial, RUNGS, [asdict(Measured(9.0, 1000, 1.0))])
+    trials.study.note(trial, SECONDS, [60.0])
+    trials.study.tell(trial, [9.0, 1.0], {})
+    epochs: list[int | None] = []
+
+    def make(self: Objective, candidates: Sequence[Sequence[Step]]) -> list[Path]:
+        epochs.extend(step.settings.get("epochs") for (step,) in candidates)
+        return [digits_model for _ in candidates]
+
+    monkeypatch.setattr(Objective, "make", make)
+    monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(9.0, 1000, 0.0))
+    for seconds in (1e6, 150.0):
+        full = FullTraining(epochs=4, labeled=6_000, seconds=seconds, has_unlabeled=False)
+        train(trials, [trial], 1, full, time.monotonic() + seconds)
+    whole, shorter = epochs
+    recipe = students.choose(student, {}).recipe_for(trials.objective.data).epochs
+    assert whole in (None, recipe)
+    assert shorter in (1, 2)
 
 
 def test_a_loss_that_is_certainly_within_its_limit_comes_before_a_faster_model() -> None:

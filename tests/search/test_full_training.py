@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bmc.search.chain import Effort
-from bmc.search.full_training import FullTraining, ShortTraining, Trained, recipe_epochs
+from bmc.search.full_training import FullTraining, ShortTraining, Trained
 
 FULL = FullTraining(epochs=4, labeled=6_000, seconds=0, rows_a_second=100)
-CUT, TINY = Trained("", 1), Trained("tiny")
+CUT, TINY = Trained(0, 1), Trained(3)  # epochs of a recipe
 PRUNED = ShortTraining(seconds=60, epochs=1, rows=6_000)  # a hundredth of a second for a row
 
 
@@ -37,7 +37,6 @@ def test_what_two_trainings_of_a_candidate_took_tells_what_a_row_takes() -> None
 
 
 def test_a_student_learns_for_the_epochs_of_its_recipe() -> None:
-    assert recipe_epochs("tiny") == 3
     tiny = ShortTraining(seconds=6, epochs=1, rows=6_000)
     training = 3 * 36  # of 36,000 rows
     effort = Effort(4, None, 30_000, is_final=True)
@@ -49,9 +48,9 @@ def test_a_student_that_is_cut_learns_before_as_long_as_in_its_trial_and_from_al
     None
 ):
     tiny = ShortTraining(seconds=12, epochs=2, rows=6_000)
-    effort = within(1e6).effort(tiny, Trained("tiny", 1))
+    effort = within(1e6).effort(tiny, Trained(3, 1))
     assert effort == Effort(4, 1, 150_000, is_final=True)
-    seconds = FULL.seconds_of(tiny, Trained("tiny", 1), effort, 150_000)
+    seconds = FULL.seconds_of(tiny, Trained(3, 1), effort, 150_000)
     assert seconds == pytest.approx(5 * 156)
 
 
@@ -93,6 +92,6 @@ def test_where_no_trial_trained_it_the_models_speed_tells_how_long_a_finalist_ta
 
 def test_a_quantization_that_trains_takes_its_epochs_and_learns_from_labeled_rows() -> None:
     assert Trained(has_qat=True).epochs(4) == 4
-    assert Trained("", 1, has_qat=True).epochs(4) == 8
-    assert Trained("tiny", 2, has_qat=True).epochs(4) == 10
+    assert Trained(0, 1, has_qat=True).epochs(4) == 8
+    assert Trained(3, 2, has_qat=True).epochs(4) == 10
     assert within(1e6).effort(PRUNED, Trained(has_qat=True)).unlabeled_tuning == 0
