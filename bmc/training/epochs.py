@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc import __version__, console, processes
-from bmc.errors import DivergedError, ModelCodeError
+from bmc.errors import DivergedError, ModelCodeError, SettingError
 from bmc.model import AfterStep
 from bmc.training import checkpoint, collective, shared_state
 from bmc.training.batches import Rows
@@ -80,6 +80,9 @@ class Epochs(ABC):
         folder: folder of the checkpoint.
         run: everything else that the result depends on, as text. A checkpoint with another `run`
             is not used.
+
+    Raises:
+        SettingError: the settings have no epoch.
     """
 
     score_name: str
@@ -97,6 +100,8 @@ class Epochs(ABC):
         folder: Path,
         run: str,
     ) -> None:
+        if settings.epochs < 1:
+            raise SettingError(f"epochs is {settings.epochs}; training takes at least 1")
         self._networks, self._result, self._optimizer = networks, result, optimizer
         self._train, self._settings, self._folder = train, settings, folder
         self._steps = len(self._order(0))

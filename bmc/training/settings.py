@@ -34,7 +34,8 @@ class TrainingSettings:
     """The settings of a training run.
 
     Args:
-        epochs: passes over the training rows.
+        epochs: passes over the training rows; 0 takes trained weights as they are, where the model
+            has them: a Hugging Face folder with a head for these classes, your own network.
         learning_rate: peak learning rate of the schedule.
         batch_size: rows per step; with `batch_tokens`, rows per step at most.
         accumulate: parts in which the rows of a step are computed one after another: less memory.
@@ -104,12 +105,19 @@ class TrainingSettings:
             value = getattr(self, setting.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise SettingError(f"{_words(setting.name)} is {value}; it must be a finite number")
-        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
+        for name in ("batch_size", "accumulate", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise SettingError(
                     f"{_words(name)} is {getattr(self, name)}; it must be at least 1"
                 )
-        for name in ("batch_tokens", "weight_decay", "l1", "patience", "auxiliary_weight"):
+        for name in (
+            "epochs",
+            "batch_tokens",
+            "weight_decay",
+            "l1",
+            "patience",
+            "auxiliary_weight",
+        ):
             if getattr(self, name) < 0:
                 raise SettingError(f"{_words(name)} is {getattr(self, name)}; it must be 0 or more")
         for name in ("warmup", "momentum", "label_smoothing"):

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 
 from bmc import artifact, console, processes, workspace
-from bmc.contracts import Family, Network, families
+from bmc.contracts import Family, Network, families, tasks
 from bmc.contracts.tasks import EMBEDDING, task
 from bmc.data import Dataset
-from bmc.errors import DataError
+from bmc.errors import DataError, UsageError
+from bmc.memory import PREFIX
 from bmc.model import Model
 from bmc.training import collective
+from bmc.training.custom import custom_score
 from bmc.training.identity import start_of
 from bmc.training.initialize import initialize
 from bmc.training.settings import TrainingSettings
@@ -139,17 +141,21 @@ def _say_start(reference: str, data: Dataset) -> dict[str, Any]:
 def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: Path) -> Model:
     """Build a baseline for some data and train it, with its checkpoints in a folder.
 
-    Encoders of sentences stay as they are: they have no labels to be trained on.
+    Encoders of sentences stay as they are: they have no labels to be trained on. So do trained
+    weights where the settings have no epoch.
 
     Raises:
         DataError: the baseline is for another kind of data.
-        UsageError: it makes no vectors, which the task asks for.
+        UsageError: it makes no vectors, which the task asks for; or it is not to be trained, and
+            has no trained weights for these classes.
     """
     torch.manual_seed(settings.seed)
     model = built(chosen, data)
     if data.task == EMBEDDING:
         vectors.refuse_other_models(model, chosen.reference)
         return vectors.as_read(model, data)
+    if not settings.epochs:
+        return _as_it_is(model, chosen, data)
     initialize(model.module, settings.initialization)
     start_head(model, data)
     if chosen.network.train is not None:
@@ -160,6 +166,33 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     model.scores = fitted.to_json()
     model.origin = {**model.origin, "history": fitted.epochs()}
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
+    return model
+
+
+def _as_it_is(model: Model, chosen: Chosen, data: Dataset) -> Model:
+    """Score a model with the weights that it came with.
+
+    Raises:
+        UsageError: it came with none, or with a head for other classes.
+    """
+    pretrained = model.origin.get("pretrained", {})
+    has_head = all(row is not None for row in pretrained.get("rows", (None,)))
+    is_users = chosen.family.runs_user_code or chosen.reference.startswith(PREFIX)
+    if not (has_head or is_users) or not model.has_labels:
+        reason = pretrained.get("head", "its weights are random")
+        raise UsageError(
+            f"--epochs 0 takes trained weights as they are, and {chosen.reference} has none for "
+            f"this data ({reason}): take --epochs 1 or more"
+        )
+    scoring.score_validation(model, data.validation)
+    custom = custom_score(model)
+    measure = custom.name if custom else tasks.scoring(model.task, model.labels).measure
+    score = model.scores[scoring.VALIDATION][measure]["value"]
+    model.scores = {f"validation_{measure}": score, **model.scores}
+    console.note(
+        f"{chosen.reference} is taken as it is. Its scores are too high if it was trained on rows "
+        "that are held out here"
+    )
     return model
 
 
