@@ -198,7 +198,8 @@ def distill(
     else:
         teachers = list(teacher)
     first = teachers[0] if teachers else ""
-    recorded = _recorded_data(first)
+    named = teacher if isinstance(teacher, str) else [reference_of(each) for each in teachers]
+    recorded = data_of(named, None if data is None else "")
     with call(verbose, progress, *teachers):
         data = named_data(
             data,
@@ -224,13 +225,6 @@ def distill(
         files = Output(output_path, force)
         result = distilling.distill(references, source, distillation, files)
     return ModelHandle(result.path, result.code or "")
-
-
-def _recorded_data(teacher: TeacherReference) -> Mapping[str, Any]:
-    """Return the record of a teacher's data; {} of a built-in model, which has none yet."""
-    if isinstance(teacher, ModelHandle | BundleHandle):
-        return teacher.data
-    return data_of(str(teacher))
 
 
 def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:

@@ -38,5 +38,5 @@ def distill(
     from bmc.workflows import distill as workflow
     from bmc.workflows.named_teachers import data_of
 
-    data = source.beside(data_of(teacher))
+    data = source.beside(data_of(teacher, source.data))
     return render_result(render.distilled, workflow.distill, teacher, data, settings, files)

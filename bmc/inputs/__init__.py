@@ -122,6 +122,20 @@ class Encoder(Protocol):
         """Return the kind and the settings as a JSON object."""
 
 
+def longest_row(encoder: Encoder) -> int | None:
+    """Return the largest `length` that `Encoder.sized` makes rows of: tokens, words or time steps.
+
+    Returns:
+        None where rows have no length: of images, tables, arrays, and the tensors of ONNX files.
+    """
+    if encoder.kind == "tensors":
+        return None
+    if encoder.kind == "ngram":  # its tensors hold n-grams, several for each word
+        words: int = encoder.to_json()["max_length"]
+        return words
+    return encoder.longest().get("sequence")
+
+
 def load(settings: Mapping[str, Any], folder: Path | Archive) -> Encoder:
     """Create an encoder from the results of `to_json` and `save`.
 

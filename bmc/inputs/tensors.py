@@ -204,7 +204,8 @@ class TensorsEncoder:
                 raise DataError(
                     f"row {number} has the arrays {_listed(row)}; the model takes {_listed(names)}"
                 )
-            arrays = tuple(row[name] for name in names)
+            by_name = {str(name): values for name, values in row.items()}
+            arrays = tuple(by_name[name] for name in names)
         if len(arrays) != len(names):
             raise DataError(
                 f"row {number} has {len(arrays)} arrays; the model takes {_listed(names)}"

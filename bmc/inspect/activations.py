@@ -23,7 +23,10 @@ ACTIVE = 1e-3  # a unit below this is dead: GELU and SiLU are not exactly 0 for 
 _MARGIN = 0.01  # of a bound, within which a value is saturated
 _BOUNDS = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 _RECTIFIERS = ("relu", "relu6", "gelu", "silu", "hardswish")
-_CHANNELS_FIRST = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)
+_CHANNELS_FIRST = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm),
+)
 _NAMES = {"hardtanh": "relu6"}  # PyTorch runs relu6 as hardtanh from 0 to 6
 # A bin is a float32 without its last 18 bits: sign, exponent and 5 bits of the fraction are left,
 # so a bin is at most 1/32 of its value wide.
@@ -112,9 +115,8 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._paths = {layer: path for path, layer in module.named_modules()}
         self._hookable = dict.fromkeys(hookable(module))  # a shared layer is one module
         self._running: list[nn.Module] = []  # submodules whose call has not returned, outer first
-        self._channels_first: torch.Size | None = (
-            None  # shape of the newest (rows, channels, steps)
-        )
+        # Axis of the channels and their number, of the newest layer's output with so many axes.
+        self._newest: dict[int, tuple[int, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -142,8 +144,9 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def leave(layer: nn.Module, inputs: Any, output: Any) -> None:
             self._running.pop()
             values = _first_tensor(output)
-            if values is not None and isinstance(layer, _CHANNELS_FIRST) and values.dim() == 3:
-                self._channels_first = values.shape
+            axis = None if values is None else _channels_axis(layer, values)
+            if values is not None and axis is not None:
+                self._newest[values.dim()] = (axis, values.shape[axis])
             if values is not None and any(True for _ in layer.parameters(recurse=False)):
                 self._add(self._paths[layer], type(layer).__name__, values)
 
@@ -159,8 +162,26 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if values.is_floating_point():
             key = (path, operation)
             histogram = _Histogram(operation.partition(" ")[0])
-            has_channels_first = values.dim() > 3 or values.shape == self._channels_first
-            self.histograms.setdefault(key, histogram).add(values, 1 if has_channels_first else -1)
+            axis, channels = self._newest.get(values.dim(), (-1, 0))
+            if not channels or values.shape[axis] != channels:
+                axis = 1 if values.dim() > 3 else -1
+            self.histograms.setdefault(key, histogram).add(values, axis)
+
+
+def _channels_axis(layer: nn.Module, values: Tensor) -> int | None:
+    """Return the axis of the channels of a layer's output; None where that is not known.
+
+    A norm of channels may be a subclass of LayerNorm that turns the axes, as in ConvNeXt.
+    """
+    if values.dim() < 3:
+        return None
+    if isinstance(layer, _CHANNELS_FIRST):
+        return 1
+    if isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1:
+        (channels,) = layer.normalized_shape
+        is_turned = type(layer) is not nn.LayerNorm and values.shape[1] == channels
+        return 1 if is_turned or values.shape[-1] != channels else -1
+    return -1 if isinstance(layer, nn.Linear) else None
 
 
 class _Histogram:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,10 +13,11 @@ from bmc import console
 from bmc.contracts import tasks
 from bmc.data import Examples
 from bmc.errors import UsageError
-from bmc.inputs import Many
+from bmc.inputs import Many, longest_row
 from bmc.inspect import importance, sensitivity
 from bmc.inspect.activations import Activation, activations_of, unpadded
 from bmc.inspect.importance import Explanation
+from bmc.inspect.kept import drawn
 from bmc.inspect.layers import Costs, costs_of
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.inspect.settings import InspectSettings as InspectSettings
@@ -97,9 +97,8 @@ def inspect_model(
                 f"{name} is a generator, which has no score to measure sensitivity by: leave it out"
             )
         rows = Rows(range(settings.rows), [], model.encoder)
-        return _inspection(name, model, rows, settings)
-    sample = np.random.default_rng(0).permutation(len(validation))[: settings.rows]
-    indices = np.sort(sample).tolist()
+        return _inspection(name, model, rows, settings.rows, settings)
+    indices = drawn(len(validation), settings.rows)
     raw_rows: Many = [validation.rows[index] for index in indices]
     truth = [validation.labels[index] for index in indices]
     rows = Rows(raw_rows, truth, model.encoder)
@@ -114,13 +113,13 @@ def inspect_model(
         )
         explanations = importance.explain(model, raw_rows, truth, chosen)
     return replace(
-        _inspection(name, model, rows, settings),
+        _inspection(name, model, rows, len(raw_rows), settings),
         measure=scoring.measure,
         score=scoring.interval(relative_to(outputs, model.thresholds), labels),
         explanations=tuple(
             replace(explanation, row=indices[explanation.row]) for explanation in explanations
         ),
-        sensitivity=sensitivity.measure(model, rows) if settings.sensitivity else None,
+        sensitivity=sensitivity.measure(model, raw_rows, truth) if settings.sensitivity else None,
     )
 
 
@@ -134,14 +133,25 @@ def costs_at(model: Model, length: int, runs: int = 9) -> Costs:
     """
     encoder = model.encoder
     golden = encoder.batch(encoder.encode([encoder.example()]), [0])
-    max_length = encoder.longest().get("sequence", length)
-    arrays = encoder.sized(golden, 1, min(length, max_length))
+    most = longest_row(encoder)
+    arrays = encoder.sized(golden, 1, length if most is None else min(length, most))
     inputs: Mapping[str, Tensor] = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return costs_of(model.module, inputs, runs)
 
 
-def _inspection(name: str, model: Model, rows: Rows, settings: InspectSettings) -> Inspection:
-    console.note(f"{name}: measuring layers, then activations on {len(rows)} rows")
+def _inspection(
+    name: str, model: Model, rows: Rows, count: int, settings: InspectSettings
+) -> Inspection:
+    """Measure layers and activations.
+
+    Args:
+        name: name of the model.
+        model: the model.
+        rows: encoded rows; of a long row of words, several windows.
+        count: number of rows before they were encoded.
+        settings: settings of the inspection.
+    """
+    console.note(f"{name}: measuring layers, then activations on {count} rows")
     costs = costs_at(model, settings.length)
     return Inspection(
         name=name,
@@ -149,6 +159,6 @@ def _inspection(name: str, model: Model, rows: Rows, settings: InspectSettings) 
         task=model.task,
         kind=model.encoder.kind,
         costs=costs,
-        rows=len(rows),
+        rows=count,
         activations=tuple(activations_of(model.module, unpadded(rows))),
     )

@@ -22,10 +22,15 @@ from bmc.inputs.audio import RATE, AudioEncoder
 from bmc.inputs.features import FeatureEncoder
 from bmc.inputs.image import ImageEncoder
 from bmc.inputs.ngram import NgramEncoder
+from bmc.inputs.series import SeriesEncoder
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, output_of
 
 Floats = NDArray[np.float32]
+_EXPLAINED = (
+    *(TextEncoder, NgramEncoder, FeatureEncoder),
+    *(ImageEncoder, AudioEncoder, SeriesEncoder),
+)
 _BLOCK = RATE // 50  # samples of sound that one weight is shown for: 20 ms
 
 
@@ -132,9 +137,11 @@ def explain(
 
     Returns:
         An explanation for each index. The list is empty if a text model does not look its tokens up
-        in an `nn.Embedding`.
+        in an `nn.Embedding`, and for rows of other kinds, such as arrays of one's own.
     """
     encoder = model.encoder
+    if not isinstance(encoder, _EXPLAINED):
+        return []
     tokenizer = _truncating_tokenizer(encoder) if isinstance(encoder, TextEncoder) else None
     explanations = []
     for index in indices:
@@ -148,8 +155,8 @@ def explain(
             parts = {"words": encoder.weights_of_words(rows[index], weights)}
         elif isinstance(encoder, FeatureEncoder):
             parts = {"words": _columns(encoder, rows[index], weights)}
-        elif tokenizer:
-            parts = _words(tokenizer, rows[index], weights)
+        elif isinstance(encoder, TextEncoder) and tokenizer:
+            parts = _words(tokenizer, encoder.texts_of(rows[index]), weights)
         else:
             parts = {"weights": weights, "values": _values(encoder, arrays)}
         prediction, probability = _prediction(model, outputs)
@@ -208,10 +215,15 @@ def _blocks(samples: Floats) -> Floats:
     return np.pad(samples, (0, blocks * _BLOCK - len(samples))).reshape(blocks, _BLOCK)
 
 
-def _words(tokenizer: Tokenizer, row: Row, weights: Floats) -> dict[str, Any]:
-    """Return the words of a text with the sum of the weights of their tokens, in order."""
-    texts = (row,) if isinstance(row, str) else tuple(row)
-    encoding = tokenizer.encode(*texts)
+def _words(tokenizer: Tokenizer, texts: tuple[str, ...], weights: Floats) -> dict[str, Any]:
+    """Return the words of a text with the sum of the weights of their tokens, in order.
+
+    Args:
+        tokenizer: what truncates as the encoder does.
+        texts: the text, or a pair of texts, as the encoder reads it.
+        weights: weight of each token.
+    """
+    encoding = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
     merged: dict[tuple[int, int], tuple[int, int, float]] = {}
     special = 0.0
     tokens = zip(
@@ -239,7 +251,8 @@ def _columns(encoder: FeatureEncoder, row: Row, weights: Floats) -> tuple[tuple[
 def _truncating_tokenizer(encoder: TextEncoder) -> Tokenizer:
     """Return a copy of the encoder's tokenizer that truncates texts as the encoder does."""
     tokenizer = Tokenizer.from_str(encoder.tokenizer.to_str())
-    tokenizer.enable_truncation(encoder.settings.max_length)
+    settings = encoder.settings
+    tokenizer.enable_truncation(settings.max_length, direction=settings.truncation_side)
     return tokenizer
 
 

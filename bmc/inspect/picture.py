@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 import zlib
 from collections.abc import Sequence
@@ -119,7 +120,9 @@ def _colored(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _axis(names: dict[str, str]) -> Any:
     """Return an axis of layers, in the order of `names`, which maps keys to names."""
-    conditions = " : ".join(f"datum.value == '{key}' ? '{name}'" for key, name in names.items())
+    conditions = " : ".join(
+        f"datum.value == {json.dumps(key)} ? {json.dumps(name)}" for key, name in names.items()
+    )
     axis = altair.Axis(labelExpr=f"{conditions} : ''", labelLimit=420, title=None, grid=True)
     return altair.Y("layer:N", sort=list(names), axis=axis)
 

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bmc.contracts import tasks
+from bmc.data import Labels
 from bmc.inference.ablation import measure_each
+from bmc.inputs import Many
 from bmc.measure import scores
 from bmc.measure.scores import Interval, relative_to
 from bmc.model import Model
@@ -62,7 +64,7 @@ class Sensitivity:
         return {loss.layer: loss for loss in self.losses if loss.change == change}
 
 
-def measure(model: Model, rows: Rows) -> Sensitivity:
+def measure(model: Model, raw_rows: Many, truth: Labels) -> Sensitivity:
     """Measure the score of a model with each layer alone pruned or quantized.
 
     A layer is a module with weights. All of its weights with two axes or more are changed. Weights
@@ -70,8 +72,10 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
 
     Args:
         model: a classifier or regression, which is not changed.
-        rows: encoded rows with labels.
+        raw_rows: rows.
+        truth: label of each row.
     """
+    rows = Rows(raw_rows, truth, model.encoder)
     module = copy.deepcopy(model.module).eval()
     layers = layers_of(module)
     labels = rows.labels.numpy()
@@ -90,7 +94,7 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
     losses = measure_each(keys, changed, loss, "sensitivity", "layers")
     scoring = tasks.scoring(model.task, model.labels)
     score = scoring.interval(before, labels)
-    return Sensitivity(scoring.measure, score, len(rows), tuple(losses.values()))
+    return Sensitivity(scoring.measure, score, len(raw_rows), tuple(losses.values()))
 
 
 def layers_of(module: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc.errors import BmcError
+from bmc.inputs import longest_row
 from bmc.measure.energy import Meter
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
@@ -50,7 +51,8 @@ def _serve(settings: dict[str, Any]) -> None:
         pipeline(bundle.encoder.example())
         loaded = time.perf_counter() - started
         requested = settings["length"]
-        length = min(requested, bundle.encoder.longest().get("sequence", requested))
+        most = longest_row(bundle.encoder)
+        length = requested if most is None else min(requested, most)
         cut = {} if length == requested else {"cut_to": length}
         execution = {**pipeline.session.execution, **cut}
         _send({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})

@@ -84,6 +84,11 @@ def _size_and_crop(
         middle is kept, () for no such step.
     """
     size = _sides(config.get("size"))
+    if config.get("do_center_crop") and not config.get("do_resize", True):
+        raise ValueError(
+            "do_center_crop is set and do_resize is not, which bmc does not do: save the "
+            "preprocessed images as an .npz file"
+        )
     share = 1.0 if config.get("crop_pct") is None else _number(config, "crop_pct", 1.0)
     if config.get("do_center_crop"):
         crop = _sides(config.get("crop_size"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from bmc import bundle as bundles
 from bmc import console, workspace, writing
 from bmc.errors import MissingError, UsageError
+from bmc.inputs import longest_row
 from bmc.measure import results
 from bmc.measure.results import Run
 from bmc.workflows.options import Measurement
@@ -88,14 +89,16 @@ def find_bundles(references: Sequence[str], measurement: Measurement) -> list[Pa
 
 
 def _refuse_longer(folders: Sequence[Path], length: int) -> None:
-    """Refuse a length that a bundle does not take.
+    """Refuse a length that a bundle does not take; say where a bundle's rows have no length.
 
     Raises:
         UsageError: a bundle takes fewer tokens or steps.
     """
     for folder in folders:
-        most = bundles.read(folder).encoder.longest().get("sequence", length)
-        if most < length:
+        most = longest_row(bundles.read(folder).encoder)
+        if most is None:
+            console.note(f"{folder}: its rows have no length, so --length changes nothing")
+        elif most < length:
             raise UsageError(f"{folder} takes at most {most} tokens or steps; length is {length}")
 
 

@@ -13,7 +13,7 @@ from bmc.inference.scripted import refuse_scripted
 from bmc.inspect import page, recorded_costs
 from bmc.inspect.collect import Inspection, inspect_model
 from bmc.inspect.executed import Executed
-from bmc.inspect.kept import path_of, write
+from bmc.inspect.kept import drawn, key_of, path_of, write
 from bmc.inspect.layers import Costs
 from bmc.inspect.recorded_costs import LayerCost, LayerCosts
 from bmc.inspect.settings import InspectSettings
@@ -71,13 +71,14 @@ def inspect(
 
     Raises:
         UnknownError: there is no such model.
-        UsageError: the output exists.
+        UsageError: the output exists, or a setting is for models alone.
     """
     onnx_path = onnx_file(reference)
     if onnx_path is not None:
         return inspect_file(onnx_path, settings, files)
     places = (Path(reference), workspace.root() / reference) if reference else ()
     if reference and any(workspace.kind_of(path) == "bundle" for path in places):
+        _refuse_settings_of_models(reference, settings, files)
         return _inspect_bundle(workspace.find(reference, "bundle"))
     reference, files = as_model(reference, texts_of(reference, files.data), files)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
@@ -92,11 +93,29 @@ def inspect(
     inspection = inspect_model(folder.name, model, data.validation if data else None, settings)
     sensitivity_file = None
     if data and inspection.sensitivity:
-        sensitivity_file = write(folder, inspection.sensitivity, data.fingerprint)
+        rows = data.validation.rows
+        measured = [rows[place] for place in drawn(len(rows), settings.rows)]
+        key = key_of(data.fingerprint, measured)
+        sensitivity_file = write(folder, inspection.sensitivity, key)
     recorded_costs.write(weights_sha256(folder), _recorded(inspection.costs))
     disk.make_folders(output.parent)
     write_atomically(output, page.html(inspection).encode())
     return InspectedModel(output, sensitivity_file, inspection)
+
+
+def _refuse_settings_of_models(reference: str, settings: InspectSettings, files: Files) -> None:
+    """Refuse what a bundle, of which the runtime's operators are listed, has no use for.
+
+    Raises:
+        UsageError: a page is to be written, or a sensitivity measured.
+    """
+    named = {"--output": files.output, "--data": files.data, "--sensitivity": settings.sensitivity}
+    for option, value in named.items():
+        if value:
+            raise UsageError(
+                f"{reference} is a bundle, of which what its runtime executes is listed: leave "
+                f"{option} out, or name the model directory"
+            )
 
 
 def _recorded(costs: Costs) -> LayerCosts:

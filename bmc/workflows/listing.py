@@ -10,6 +10,7 @@ from typing import Any
 from bmc import console, workspace
 from bmc.contracts import families
 from bmc.contracts.families import Family
+from bmc.errors import ArtifactError
 from bmc.files import size_of
 from bmc.untrusted import read_json
 
@@ -20,8 +21,8 @@ class ListedEntry:
 
     Args:
         name: name of the folder.
-        kind: "model", "bundle" or "failed bundle".
-        made_by: command that wrote the model or bundle.
+        kind: "model", "failed model", "bundle" or "failed bundle".
+        made_by: command that wrote the model or bundle; "damaged" where its manifest does not say.
         bytes: size of all files in the folder.
     """
 
@@ -39,7 +40,7 @@ class Listed:
         families: families of built-in models, by name.
         students: settings of each student, by name.
         root: folder of the workspace.
-        entries: models, then bundles, then bundles that failed a check, each group newest last.
+        entries: models, then bundles, each with those that failed a check behind; newest last.
     """
 
     families: Mapping[str, Family]
@@ -52,17 +53,34 @@ def list_models() -> Listed:
     """List built-in models, students and workspace entries; report plug-ins that fail."""
     for error in families.FAMILIES.refused().values():
         console.note(f"left out: {error}")
-    entries = [_entry(path, "model") for path in workspace.entries("model")]
-    entries += [_entry(path, "bundle") for path in workspace.entries("bundle")]
-    entries += [_entry(path, "failed bundle") for path in workspace.entries("bundle", failed=True)]
+    entries = [
+        _entry(path, kind, failed)
+        for kind in ("model", "bundle")
+        for failed in (False, True)
+        for path in workspace.entries(kind, failed)
+    ]
     return Listed(families.families(), families.students(), workspace.root(), tuple(entries))
 
 
-def _entry(path: Path, kind: str) -> ListedEntry:
-    if kind == "model":
-        manifest = read_json(path / workspace.MODEL_MANIFEST, "model directory")
-        command = manifest.get("origin", {}).get("command", "?")
-    else:
+def _entry(path: Path, kind: str, failed: bool) -> ListedEntry:
+    try:
+        command = _command_of(path, kind)
+    except ArtifactError as error:
+        console.note(str(error))
+        command = "damaged"
+    return ListedEntry(path.name, f"failed {kind}" if failed else kind, command, size_of(path))
+
+
+def _command_of(path: Path, kind: str) -> str:
+    """Return the command that wrote a model directory or a bundle.
+
+    Raises:
+        ArtifactError: its manifest is damaged.
+    """
+    if kind == "bundle":
         manifest = read_json(path / workspace.BUNDLE_MANIFEST, "bundle")
-        command = f"export --target {manifest.get('target', '?')}"
-    return ListedEntry(path.name, kind, command, size_of(path))
+        return f"export --target {manifest.get('target', '?')}"
+    origin = read_json(path / workspace.MODEL_MANIFEST, "model directory").get("origin", {})
+    if not isinstance(origin, dict):
+        raise ArtifactError(f"{path}: origin is {origin!r:.40}; it must be an object")
+    return str(origin.get("command", "?"))

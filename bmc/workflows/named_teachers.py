@@ -8,6 +8,7 @@ from typing import Any
 
 from bmc import console
 from bmc.compress.distill.generator import check_generators
+from bmc.contracts.data_sets import DATA_SETS
 from bmc.data import Dataset
 from bmc.errors import UnknownError, UsageError
 from bmc.training.mixkd import check_models
@@ -16,7 +17,7 @@ from bmc.workflows import baselines, students, teachers, transfer
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource
 from bmc.workflows.lessons import refuse_mixed_bundle, refuse_signals
-from bmc.workflows.lineage import described, is_bundle, refuse_another_fold
+from bmc.workflows.lineage import described, fold_of, is_bundle, refuse_another_fold
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
@@ -43,18 +44,36 @@ def find_all(
     return [(name, teachers.find(name, task)) for name in names]
 
 
-def data_of(references: str | Sequence[str]) -> Mapping[str, Any]:
+def data_of(references: str | Sequence[str], named: str | None = None) -> Mapping[str, Any]:
     """Return the record of the data that the first of a student's teachers was trained on.
+
+    Args:
+        references: the teachers; see `find_all`.
+        named: the student's data, as the user named it; None where none is named.
 
     Returns:
         {} of a built-in model, which has none yet, and of what is no teacher.
+
+    Raises:
+        UsageError: no data is named, and a bundle, which may come from anywhere, says which it was:
+            the file or download that it names is not opened.
+        ArtifactError: a value of the record is malformed.
     """
     names = _split(references) if isinstance(references, str) else tuple(references)
     try:
         folder = teachers.find(names[0]) if names else None
     except UnknownError:  # `find_all` reports it
         return {}
-    recorded: Mapping[str, Any] = {} if folder is None else described(folder).get("data") or {}
+    if folder is None:
+        return {}
+    recorded: Mapping[str, Any] = described(folder).get("data") or {}
+    fold_of(recorded, folder)
+    reference = recorded.get("reference")
+    if named is None and is_bundle(folder) and reference not in DATA_SETS.names():
+        raise UsageError(
+            f"the teacher {folder} is a bundle, which says that it was trained on "
+            f"{str(reference)!r:.60}: name the student's data with --data"
+        )
     return recorded
 
 

@@ -30,6 +30,7 @@ from bmc.structure import zeros
 
 Record = dict[str, Any]
 _LINEAR = ("Conv", "Gemm", "MatMul")
+_SLICE_WITH_INPUTS = 10  # the first opset whose Slice takes its limits as inputs
 
 
 def zero_unstructured(model: onnx_ir.Model, step: Unstructured) -> Record:
@@ -182,16 +183,26 @@ def _lookup(model: onnx_ir.Model, name: str, codebook: Codebook) -> list[onnx_ir
     rows, width = codebook.indices.shape[0], codebook.indices.shape[1] * table_width(codebook)
     nodes.append(_reshape(model, f"{name}_flat", nodes[-1].outputs[0], (rows, width)))
     if width > codebook.columns:
-        limits = [
-            add_constant(model, f"{name}_{part}", np.array([number], np.int64))
-            for part, number in (("start", 0), ("end", codebook.columns), ("axis", 1))
-        ]
-        nodes.append(onnx_ir.Node("", "Slice", [nodes[-1].outputs[0], *limits]))
+        nodes.append(_first_columns(model, name, nodes[-1].outputs[0], codebook.columns))
     nodes.append(_reshape(model, f"{name}_shape", nodes[-1].outputs[0], codebook.shape))
     for index, node in enumerate(nodes):
         node.name = f"{name}_lookup_{index}"
         node.outputs[0].name = f"{name}_lookup_{index}_output"
     return nodes
+
+
+def _first_columns(
+    model: onnx_ir.Model, name: str, value: onnx_ir.Value, columns: int
+) -> onnx_ir.Node:
+    limits = {"starts": 0, "ends": columns, "axes": 1}
+    if model.opset_imports[""] < _SLICE_WITH_INPUTS:
+        attributes = [onnx_ir.AttrInt64s(part, [number]) for part, number in limits.items()]
+        return onnx_ir.Node("", "Slice", [value], attributes)
+    inputs = [
+        add_constant(model, f"{name}_{part}", np.array([number], np.int64))
+        for part, number in limits.items()
+    ]
+    return onnx_ir.Node("", "Slice", [value, *inputs])
 
 
 def table_width(codebook: Codebook) -> int:

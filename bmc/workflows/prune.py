@@ -7,14 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bmc import console, workspace
 from bmc.errors import UsageError
 from bmc.inspect import kept, sensitivity
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work
-from bmc.training.batches import Rows
 from bmc.workflows.budgets import Budget, check_budgets
 from bmc.workflows.compress import compress, settings_of, step_class
 from bmc.workflows.encoder_folders import as_model, onnx_file, texts_and_tuning
@@ -158,12 +155,12 @@ def _sensitivity(folder: Path, model: Model, work: Work) -> Sensitivity | None:
     if not model.has_labels:
         return None
     part = work.data.validation
-    measured = kept.read(folder, work.data.fingerprint, min(_ROWS, len(part)))
+    places = kept.drawn(len(part), _ROWS)
+    rows, labels = ([values[index] for index in places] for values in (part.rows, part.labels))
+    measured_on = kept.key_of(work.data.fingerprint, rows)
+    measured = kept.read(folder, measured_on)
     if measured is None:
-        drawn = np.random.default_rng(0).permutation(len(part))[:_ROWS]
-        places = np.sort(drawn).tolist()
-        console.note(f"measuring how much each layer matters, on {len(places)} validation rows")
-        rows, labels = ([values[index] for index in places] for values in (part.rows, part.labels))
-        measured = sensitivity.measure(model, Rows(rows, labels, model.encoder))
-        kept.write(folder, measured, work.data.fingerprint)
+        console.note(f"measuring how much each layer matters, on {len(rows)} validation rows")
+        measured = sensitivity.measure(model, rows, labels)
+        kept.write(folder, measured, measured_on)
     return measured

@@ -212,6 +212,11 @@ class Search:
         if self.method != "structured" or self._is_global():
             return lambda strength: {**self.settings, "ratio": min(strength, _MAX_RATIO)}
         groups = [group.layers for group in groups_of(self.model)]
+        if not groups:
+            raise UsageError(
+                f"{self.method} found nothing to prune: the model has no layers between its inputs "
+                "and its outputs"
+            )
         exponents = _exponents(groups, self._savings(groups, budget), self.measured())
 
         def settings_at(strength: float) -> dict[str, Any]:

@@ -188,6 +188,9 @@ def _required(tokenizer: Tokenizer, content: Mapping[str, Any]) -> set[int]:
     """
     special = {token["id"] for token in content["added_tokens"]}
     special |= {i for ids in ids_in(content["post_processor"]) for i in ids if type(i) is int}
+    unknown = content["model"].get("unk_id")  # of a Unigram; others name their unknown token
+    if type(unknown) is int:
+        special.add(unknown)
     vocabulary = tokenizer.get_vocab()
     return special | {i for token, i in vocabulary.items() if is_piece(token, content["model"])}
 

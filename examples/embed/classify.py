@@ -5,6 +5,6 @@ import sys
 import bmc
 
 with bmc.load(sys.argv[1], threads=1) as classify:
-    for line in sys.stdin:
-        answer = classify(line.strip())
-        print(f"{answer.label}\t{answer.score:.3f}\t{line.strip()}")
+    for text in filter(None, map(str.strip, sys.stdin)):
+        answer = classify(text)
+        print(f"{answer.label}\t{answer.score:.3f}\t{text}")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bmc import artifact
 from bmc.inspect import kept as kept_results
+from bmc.workflows.lineage import data_of
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -54,9 +54,10 @@ def test_sensitivity_is_measured_when_asked_for_and_kept(
     code, out, _ = bmc("inspect", lively_folder, *options)
     assert code == 0
     content = json.loads(out)
-    fingerprint = artifact.describe(lively_folder)["data"]["fingerprint"]
-    assert kept_results.read(lively_folder, fingerprint, 13) is None
-    kept = kept_results.read(lively_folder, fingerprint, 12)
+    data = data_of(lively_folder, None)
+    rows = data.validation.rows
+    drawn = [rows[place] for place in kept_results.drawn(len(rows), 12)]
+    kept = kept_results.read(lively_folder, kept_results.key_of(data.fingerprint, drawn))
     assert kept is not None
     assert kept.rows == content["sensitivity"]["rows"] == 12
     assert {loss["change"] for loss in content["sensitivity"]["losses"]} == {
@@ -85,3 +86,13 @@ def test_a_setting_out_of_range_is_refused(
     code, _, err = bmc("inspect", lively_folder, *options)
     assert code == 2
     assert message in err
+
+
+@pytest.mark.parametrize("options", [["-o", "page.html"], ["--sensitivity"], ["--data", "x.csv"]])
+def test_what_is_for_models_alone_is_refused_for_a_bundle(
+    bmc: Run, bundle_of: Callable[[str], Path], options: list[str]
+) -> None:
+    code, _, err = bmc("inspect", bundle_of("onnx"), *options)
+    assert code == 2
+    assert "is a bundle" in err
+    assert "or name the model directory" in " ".join(err.split())

@@ -186,6 +186,20 @@ def test_other_tokenizers_are_pruned_too(
     assert torch.equal(outputs_of(model, work), before)
 
 
+def test_the_unknown_piece_of_a_unigram_stays_where_it_is_no_added_token(
+    make_lively: Callable[..., Model], work: Work
+) -> None:
+    pieces = [("<pad>", 0.0), ("<rare>", -9.0), ("<unk>", 0.0)]
+    pieces += [(letter, -3.0) for letter in "\u2581abcdefghijklmnopqrstuvwxyz"]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    model = with_tokenizer(make_lively(), tokenizer)
+    Vocabulary(margin=0).apply(model, work)
+    assert tokens(model, ["\u16a0"])[0][-1] == "\u16a0"
+    encoder: Any = model.encoder
+    assert encoder.tokenizer.encode("\u16a0").ids[-1] == encoder.tokenizer.token_to_id("<unk>")
+
+
 def test_unseen_words_split_into_kept_pieces_and_unknown_ones_stay_unknown(
     make_lively: Callable[..., Model], work: Work
 ) -> None:

@@ -114,11 +114,11 @@ def _sensitivity(case: dict[str, Any], folder: Path) -> None:
     if case["rehashed"]:
         _rehash(content)
     path.write_bytes(_changed(json.dumps(content).encode(), case["bytes"]))
-    read = kept.read(model, _FINGERPRINT, 9)
+    read = kept.read(model, _FINGERPRINT)
     if read:
         json.dumps({name: each.moved for name, each in read.of("int8").items()})
     kept.write(model, Sensitivity("accuracy", _INTERVAL, 8, (loss,)), _FINGERPRINT)
-    assert kept.read(model, _FINGERPRINT, 8) is not None
+    assert kept.read(model, _FINGERPRINT) is not None
 
 
 def _logits(case: dict[str, Any], folder: Path) -> None:

@@ -222,3 +222,7 @@ def test_a_table_of_another_size_is_refused() -> None:
     ENCODER.check_table(1000)
     with pytest.raises(ArtifactError, match="1000 buckets, and the model's table has 999 rows"):
         ENCODER.check_table(999)
+
+
+def test_a_row_is_as_long_as_its_words_not_as_its_n_grams() -> None:
+    assert inputs.longest_row(ENCODER) == 8 < ENCODER.longest()["sequence"]

@@ -37,6 +37,12 @@ def test_a_row_may_be_a_tuple_in_the_order_of_the_inputs(encoder: TensorsEncoder
     assert encoder.encode([tuple(row().values())])[0]["x"].shape == (1, 3, 2)
 
 
+def test_the_name_of_an_input_may_be_typed_as_the_number_that_it_is() -> None:
+    encoder = TensorsEncoder([TensorInput("0", "float32", ("batch", 2), 0.0, 1.0)], {})
+    row: Any = {0: np.ones((1, 2))}
+    assert encoder.encode([row])[0]["0"].tolist() == [[1.0, 1.0]]
+
+
 def test_rows_are_put_together_along_the_batch_axis(encoder: TensorsEncoder) -> None:
     arrays = encoder.batch(encoder.encode([row(), row(rows=2)]), [0, 1])
     assert arrays["a/ids:0"].shape == (3, 3)
@@ -110,3 +116,8 @@ def test_malformed_settings_are_refused(
 ) -> None:
     with pytest.raises(ArtifactError):
         inputs.load({**encoder.to_json(), **change}, tmp_path)
+
+
+def test_rows_have_no_length_that_could_be_chosen(encoder: TensorsEncoder) -> None:
+    assert inputs.longest_row(encoder) is None
+    assert "steps" in encoder.longest()

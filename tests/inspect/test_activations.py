@@ -90,6 +90,34 @@ def test_channels_are_the_units_of_convolutions_over_time() -> None:
     assert of(Named(tokens), torch.randn(4, 12, 6))["layer.1", "relu"].units == 7
 
 
+def test_channels_stay_the_units_behind_a_pooling_over_time() -> None:
+    layer = nn.Sequential(nn.Conv1d(2, 5, 3), nn.MaxPool1d(2), nn.ReLU())
+    assert of(Named(layer), torch.randn(4, 2, 12))["layer.2", "relu"].units == 5
+
+
+class LastChannels(nn.Module):
+    """A block of ConvNeXt: the hidden units of its linear layers are on the last axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise, self.norm = nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.LayerNorm(6)
+        self.grow, self.shrink = nn.Linear(6, 24), nn.Linear(24, 6)
+        with torch.no_grad():
+            self.grow.weight[:5] = 0
+            self.grow.bias[:5] = -9
+
+    def forward(self, values: Tensor) -> Tensor:
+        rows = self.norm(self.depthwise(values).permute(0, 2, 3, 1))
+        hidden = functional.gelu(self.grow(rows))
+        return functional.relu(values + self.shrink(hidden).permute(0, 3, 1, 2))
+
+
+def test_units_are_on_the_last_axis_where_a_linear_layer_of_images_put_them() -> None:
+    result = of(LastChannels(), torch.randn(2, 6, 9, 9))
+    assert (result["", "gelu"].units, result["", "gelu"].dead) == (24, 5)
+    assert result["", "relu"].units == 6, "turned back"
+
+
 def test_saturation_is_the_share_of_values_at_the_bounds() -> None:
     values = torch.tensor([[-9.0, -0.5, 0.0, 0.5, 9.0, 9.0, 9.0, 0.1]])
     assert of(Named(nn.Tanh()), values)["layer", "tanh"].saturated == 0.5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from bmc.data import Dataset
+from bmc.inputs.array import ArrayEncoder, ArrayInput
 from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.series import SeriesEncoder, SeriesSettings
+from bmc.inputs.text import TextEncoder
 from bmc.inspect.importance import choose, explain
 from bmc.model import Model
 
@@ -109,6 +113,21 @@ def test_a_text_that_was_cut_is_weighed_as_far_as_it_was_read(model: Model) -> N
     (explanation,) = explain(model, [("word " * 500,)], [0], [0])
     assert explanation.words is not None
     assert len(explanation.words) == 62  # 64 tokens, two of them special
+
+
+def test_of_a_text_that_is_cut_at_its_beginning_the_last_words_are_weighed(model: Model) -> None:
+    encoder: Any = model.encoder
+    settings = replace(encoder.settings, truncation_side="left")
+    model.encoder = TextEncoder(encoder.tokenizer, settings)
+    (explanation,) = explain(model, [("bad " * 500 + "good",)], [0], [0])
+    assert explanation.words is not None
+    assert [word for word, _ in explanation.words] == ["bad"] * 61 + ["good"]
+
+
+def test_arrays_of_ones_own_are_not_explained() -> None:
+    encoder = ArrayEncoder([ArrayInput("values", "float32", (3,), -1.0, 1.0)])
+    model = Model(nn.Linear(3, 2), "memory", {}, ("a", "b"), encoder)
+    assert explain(model, [np.ones(3, np.float32)], [0], [0]) == []
 
 
 def test_both_texts_of_a_pair_are_weighed(make_model: Callable[..., Model]) -> None:

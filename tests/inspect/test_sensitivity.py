@@ -14,7 +14,6 @@ from bmc.inspect import sensitivity
 from bmc.measure import scores
 from bmc.measure.scores import Interval
 from bmc.model import Model
-from bmc.training.batches import Rows
 
 
 def test_half_of_the_weights_goes_and_it_is_the_smaller_half() -> None:
@@ -55,8 +54,8 @@ def test_the_model_is_not_changed_and_every_layer_is_measured(
 ) -> None:
     model = make_lively()
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
-    rows = Rows(reviews.train.rows[:24], reviews.train.labels[:24], model.encoder)
-    result = sensitivity.measure(model, rows)
+    result = sensitivity.measure(model, reviews.train.rows[:24], reviews.train.labels[:24])
+    assert result.rows == 24
     assert all(torch.equal(before[name], each) for name, each in model.module.state_dict().items())
     layers = list(sensitivity.layers_of(model.module))
     assert "bert.encoder.layer.1.output.dense" in layers

@@ -153,6 +153,7 @@ def test_another_interpolation_than_bmcs_is_said(
     ("config", "message"),
     [
         ({"rescale_offset": True}, "sets rescale_offset, which bmc does not do"),
+        ({"do_resize": False, "do_center_crop": True, "crop_size": 8}, "do_resize is not, which"),
         ({"do_pad": True}, "sets do_pad, which bmc does not do"),
         ({"keep_aspect_ratio": True}, "sets keep_aspect_ratio, which bmc does not do"),
         ({"do_normalize": True}, "image_mean is None; it must be a list of numbers"),

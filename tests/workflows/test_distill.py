@@ -19,13 +19,15 @@ from bmc.compress.distill.masked import Masked
 from bmc.compress.distill.weighted import Weighted
 from bmc.data import Dataset
 from bmc.errors import DataError, SettingError, UnknownError, UsageError
+from bmc.folds import Fold
 from bmc.measure import scores
 from bmc.model import Model, Step
 from bmc.models import bert
 from bmc.rendering import models as rendering
 from bmc.training.settings import TrainingSettings
 from bmc.workflows import distill, show, students, train
-from bmc.workflows.data import DataSource
+from bmc.workflows.data import DataSource, StudentsData
+from bmc.workflows.named_teachers import data_of
 from bmc.workflows.options import Output
 from bmc.workflows.preparation import with_preparation
 from bmc.workflows.scoring import outputs_on
@@ -288,3 +290,25 @@ def test_a_vocabulary_that_is_cut_after_the_last_training_is_refused() -> None:
     assert [name for name, _ in with_preparation(both, settings, training)] == [
         *("distill/weighted", "prune/vocabulary", "distill/logits")
     ]
+
+
+def test_the_students_data_is_the_teachers_where_none_is_named(
+    model_folder: Path, reviews_csv: Path
+) -> None:
+    recorded = data_of(f"{model_folder},other")
+    assert recorded["reference"] == str(reviews_csv)
+    source = StudentsData().beside({**recorded, "fold": [2, 5]})
+    assert (source.data, source.fold) == (recorded["location"], Fold(2, 5))
+    named = StudentsData(data="imdb", label_column="stars").beside({**recorded, "fold": [2, 5]})
+    assert (named.data, named.fold, named.label_column) == ("imdb", None, "stars")
+    assert data_of("bert") == {}
+    assert StudentsData().beside({}) == DataSource()
+
+
+def test_the_data_that_a_bundle_names_is_not_opened_unless_the_user_names_it(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    bundle = str(bundle_of("onnx"))
+    with pytest.raises(UsageError, match=r"is a bundle, which says .* name the student's data"):
+        data_of(bundle)
+    assert data_of(bundle, "reviews.csv")["label_column"] == "label"

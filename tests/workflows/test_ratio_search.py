@@ -221,6 +221,17 @@ def test_a_model_that_is_within_the_target_is_refused(trained: Model, work: Work
         search("structured", Structured, trained, work).for_budgets((Budget("params", "1M"),))
 
 
+@pytest.mark.parametrize("measured", [None, sensitivity(output=1.0)])
+def test_a_model_without_layers_to_prune_is_refused(
+    work: Work, measured: Sensitivity | None
+) -> None:
+    model = fresh(mlp, "mlp", depth=0)
+    with pytest.raises(UsageError, match="structured found nothing to prune"):
+        search("structured", Structured, model, work, measured).for_budgets(
+            (Budget("macs", "0.5x"),)
+        )
+
+
 def test_a_generator_has_no_scores_and_meets_a_target(work: Work) -> None:
     model = fresh(gan, "gan", width=32)
     settings = search("structured", Structured, model, work).for_budgets(
