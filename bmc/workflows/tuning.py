@@ -105,8 +105,6 @@ class Tuning:
             raise SettingError(f"epochs is {self.epochs}; it must be 0 or more")
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise SettingError(f"max drop is {self.max_drop}; it is in points, 0 to 100")
-        if self.epochs is not None and self.epochs < 1:
-            raise SettingError(f"epochs is {self.epochs}; a student learns for at least 1")
         _check_rows(self.train_rows, self.validation_rows)
         _check_new_texts(self.augment_texts, self.text_edits)
         if self.augment_texts and not self.has_teacher:
@@ -282,6 +280,8 @@ class Distillation:
         check_choices(self)
         if self.pretrain < 0:
             raise SettingError(f"pretrain is {self.pretrain}; it is a number of epochs, 0 or more")
+        if self.epochs is not None and self.epochs < 1:
+            raise SettingError(f"epochs is {self.epochs}; a student learns for at least 1")
         _check_rows(self.train_rows, self.validation_rows)
         _check_new_texts(self.augment_texts, self.text_edits)
         self.weights()
