@@ -197,7 +197,6 @@ def distill(
         teachers = [teacher]
     else:
         teachers = list(teacher)
-    first = teachers[0] if teachers else ""
     named = teacher if isinstance(teacher, str) else [reference_of(each) for each in teachers]
     recorded = data_of(named, None if data is None else "")
     with call(verbose, progress, *teachers):

@@ -40,6 +40,7 @@ _SHARE = 0.5  # of the time, for trials; the rest is for the finalists
 _ANSWERED = 0.2  # of the trials' time, for what the model answers ahead of them
 _FASTER = 4.0  # than the model, what is trained where no latency is limited; students are faster
 _RUNGS = 3  # counts up where candidates are trained otherwise: their scores cannot be compared
+_LEFT = 0.2  # of the time, which finalists have at least: they are exported and scored, too
 _TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
 _BASE, _RATE, _LEARNED = "base", "rows a second", "rows of all trials"
 
@@ -211,15 +212,20 @@ def _search(
     objective, study, base = trials.objective, trials.study, trials.base
     seconds = 60 * options.minutes
     trials.run(_SHARE * seconds, options.trials)
-    started = time.monotonic()
+    full = _full_training(model, trials, (_TRAINED_BY - _SHARE) * seconds)
     chosen = finalists.choose(trials)
+    needed = 2 * finalists.training_seconds(trials, chosen[: options.finalists], full)
+    spare = (_TRAINED_BY - _SHARE) * seconds - max(needed, _LEFT * seconds)
+    if chosen and options.trials is None and spare > 0:
+        trials.run(_SHARE * seconds + spare, None)
+        chosen = finalists.choose(trials)
+    started = time.monotonic()
     if not chosen:
         raise UsageError(
             f"none of {len(study.trials())} trials could be measured; more --minutes or --trials "
             f"try others ({places.folder} has the reasons)"
         )
     end = started + _TRAINED_BY * seconds - study.seconds - study.seconds_of_finalists
-    full = _full_training(model, trials, (_TRAINED_BY - _SHARE) * seconds)
     trained = finalists.train(trials, chosen, options.finalists, full, end)
     if not trained:
         raise UsageError("no finalist could be trained in full; more --trials try others")

@@ -78,6 +78,22 @@ def choose(trials: Trials) -> list[FrozenTrial]:
     )
 
 
+def training_seconds(trials: Trials, chosen: Sequence[FrozenTrial], full: FullTraining) -> float:
+    """Estimate how long candidates are trained in full, one after the other.
+
+    Args:
+        trials: the trials.
+        chosen: trials of the candidates.
+        full: how long they are trained.
+    """
+    answered, seconds = 0, 0.0
+    for trial in chosen:
+        planned = _Planned.of(trials, trial, full)
+        seconds += planned.seconds(full, answered)
+        answered = max(answered, planned.effort.unlabeled, planned.effort.unlabeled_tuning)
+    return seconds
+
+
 def train(
     trials: Trials, chosen: Sequence[FrozenTrial], count: int, full: FullTraining, end: float
 ) -> list[Finalist]:

@@ -22,6 +22,7 @@ from bmc.search.budgets import Budgets
 from bmc.search.compressing import compress
 from bmc.search.options import SearchOptions
 from bmc.search.result import Found
+from bmc.search.trials import Trials
 from bmc.workflows.options import Files
 
 Run = Callable[..., tuple[int, str, str]]
@@ -70,6 +71,22 @@ def test_a_search_meets_its_budgets_and_goes_on_with_more_trials(
     assert more.winners[0].validation.bytes < best.validation.bytes + 100
     with pytest.raises(UsageError, match="holds the study of another search"):
         search(digits_model, Budgets(max_drop=1), tmp_path / "small", 3)
+
+
+def test_time_that_finalists_do_not_need_is_for_more_trials(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, until = Trials.run, list[float]()
+
+    def recorded(self: Trials, seconds: float, count: int | None) -> None:
+        until.append(seconds)
+        run(self, 0.0, 2)  # a few are enough here
+
+    monkeypatch.setattr(Trials, "run", recorded)
+    options = SearchOptions(minutes=10.0, threads=(1,), finalists=1)
+    budgets = Budgets(max_size="0.8x", minimize="size")
+    compress(str(digits_model), "openvino", budgets, options, Files(tmp_path / "small"))
+    assert until == [300.0, pytest.approx(300 + 270 - 120)]
 
 
 def test_budgets_that_cannot_be_met_end_with_the_nearest_in_a_sentence(
