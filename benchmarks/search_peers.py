@@ -13,7 +13,9 @@ calibrate with 300 training rows and score by the validation rows:
 
 bmc's models are those of `search.py --row NAME --seed 0`, whose folders must be there. All are
 scored on the test rows, and timed in turn with each of bmc's models. Peers run in environments of
-their own, which are made first (1.3 GB); nothing else may run on the machine.
+their own, which are made first (1.3 GB); nothing else may run on the machine. --keep takes the
+files of peers that a stopped run has made. A file that OpenVINO cannot read is compared in ONNX
+Runtime alone.
 
 Writes benchmarks/results/search_peers/NAME.json. Exit code 1: a peer's model within the budgets of
 size and latency has no model of bmc's beside it that is as small, as fast and as accurate, each
@@ -25,6 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -45,6 +48,7 @@ from bmc import data as datasets
 from bmc import workspace
 from bmc.bundle import Bundle
 from bmc.data import Dataset
+from bmc.errors import ArtifactError
 from bmc.inputs import Many
 from bmc.measure import results, scores
 from bmc.measure.latency import BenchSettings
@@ -56,6 +60,7 @@ from bmc.targets import RuntimeOptions
 
 CALIBRATION_ROWS = 300
 SETTINGS = BenchSettings(launches=5, rounds=6, most_launches=15)
+_UNREAD = "OpenVINO cannot read its file"
 _NONE = "it finds no model within the budget of the accuracy"
 _AS_LARGE = 1.02  # times a peer's size: a file's names and notes take as much
 
@@ -64,6 +69,7 @@ def main() -> int:
     """Let the peers search, and compare what they find with what bmc found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("row", choices=[row.name for row in ROWS if row.data != "movie-reviews"])
+    parser.add_argument("--keep", action="store_true", help="take the files of a stopped run")
     options = parser.parse_args()
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
     row = next(row for row in ROWS if row.name == options.row)
@@ -73,11 +79,11 @@ def main() -> int:
     data = datasets.load(row.data)
     bases = {target: _base(row, target) for target in (TARGET, "onnx")}
     rows = _rows(data, bases[TARGET])
-    made, failed = _made(row, bases, rows)
+    made, failed = _made(row, bases, rows, options.keep)
     reference = _outputs(bases[TARGET].path, data)
     content: dict[str, Any] = {"row": asdict(row), "failed": failed, "peers": {}}
     bars = [
-        Bar(f"{row.name}: {name} runs to its end", reason, reason == _NONE)
+        Bar(f"{row.name}: {name} runs to its end", reason, reason.startswith((_NONE, _UNREAD)))
         for name, reason in failed.items()
     ]
     for name, path in made.items():
@@ -111,7 +117,7 @@ def _arrays(base: Bundle, rows: Many) -> Arrays:
 
 
 def _made(
-    row: Row, bases: dict[str, Bundle], rows: LabeledRows
+    row: Row, bases: dict[str, Bundle], rows: LabeledRows, keep: bool
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Return the bundle of each peer by name, and why the others have none."""
     folder = RUNS / "search-peers"
@@ -119,7 +125,8 @@ def _made(
     source, onnx = bases[TARGET].model_path, bases["onnx"].model_path
     by_olive = folder / f"{row.name}-olive.onnx"
     by_nncf, controlled = (folder / f"{row.name}-nncf{suffix}.xml" for suffix in ("", "-control"))
-    by_olive.unlink(missing_ok=True)
+    if not keep:
+        by_olive.unlink(missing_ok=True)
     runs: dict[str, Callable[[], object]] = {
         "Olive": lambda: olive.search(onnx, rows, by_olive, row.minutes, row.max_drop),
         "NNCF": lambda: nncf_control.quantize(source, rows, by_nncf, None),
@@ -132,7 +139,8 @@ def _made(
     for name, run in runs.items():
         started = time.monotonic()
         try:
-            print(f"{name}: {run() or 'done'}", file=sys.stderr)
+            if not (keep and paths[name].is_file()):
+                print(f"{name}: {run() or 'done'}", file=sys.stderr)
         except subprocess.CalledProcessError as error:
             failed[name] = (error.stderr or "").strip().splitlines()[-1][:300]
             continue
@@ -140,8 +148,16 @@ def _made(
             failed[name] = _NONE
             continue
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-        made[name] = replaced(paths[name], bases[TARGET], paths[name].with_suffix(""))
-    if "Olive" in made:
+        try:
+            made[name] = replaced(paths[name], bases[TARGET], paths[name].with_suffix(""))
+        except RuntimeError as error:
+            unread = re.search(r"No conversion rule found for operations: (.*)", str(error))
+            if unread is None:
+                raise
+            failed[name] = f"{_UNREAD}: {unread[1]}"
+        except ArtifactError as error:
+            failed[name] = f"{_UNREAD}: {str(error).partition(': ')[2][:200]}"
+    if by_olive.is_file():
         in_onnx = by_olive.with_name(f"{row.name}-olive-in-onnx")
         made["Olive, in ONNX Runtime"] = replaced(by_olive, bases["onnx"], in_onnx)
     return made, failed
