@@ -214,7 +214,7 @@ def test_a_student_learns_from_a_teachers_handle(model_folder: Path) -> None:
         ({"model": "mlpp"}, UnknownError, "Did you mean 'mlp'?"),
         ({"widht": 32}, UnknownError, "Did you mean 'width'?"),
         ({"width": 2.5}, SettingError, "width is 2.5; it must be a whole number"),
-        ({"epochs": 0}, SettingError, "epochs is 0"),
+        ({"epochs": -1}, SettingError, "epochs is -1"),
         ({"epochs": "many"}, SettingError, "epochs is 'many'"),
         ({"data": "no-such.csv"}, UnknownError, "no-such.csv"),
     ],

@@ -20,10 +20,8 @@ def distill(
     """Distill a trained teacher into a small student.
 
     The student learns the true labels of the training rows and the teacher's logits for training
-    rows and unlabeled texts. The rows are those that the teacher was trained on, where --data names
-    no others. A built-in model as teacher is trained first if the workspace has none that was
-    trained on this data. The teacher's logits are cached on disk. A run that was stopped
-    resumes when the same command is typed again.
+    rows and unlabeled texts. A built-in teacher is trained first, if none was trained on this data
+    yet. Its logits are cached. A stopped run resumes when the same command is typed again.
 
     Args:
         teacher: the name of a built-in model (bert, mpnet), a model directory, a bundle, or the

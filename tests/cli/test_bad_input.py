@@ -63,7 +63,7 @@ def test_an_unknown_name_is_named_with_the_way_out(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "--epochs", "0"], ["epochs is 0"]),
+        (["train", "--epochs", "-1"], ["epochs is -1"]),
         (["train", "--epochs", "many"], ["many", "epochs"]),
         (["train", "--learning-rate", "nan"], ["learning rate is nan"]),
         (["train", "--learning-rate", "-1"], ["learning rate is -1"]),

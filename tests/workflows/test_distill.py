@@ -298,7 +298,7 @@ def test_the_students_data_is_the_teachers_where_none_is_named(
     recorded = data_of(f"{model_folder},other")
     assert recorded["reference"] == str(reviews_csv)
     source = StudentsData().beside({**recorded, "fold": [2, 5]})
-    assert (source.data, source.fold) == (recorded["location"], Fold(2, 5))
+    assert (source.data, source.fold) == (str(reviews_csv), Fold(2, 5))
     named = StudentsData(data="imdb", label_column="stars").beside({**recorded, "fold": [2, 5]})
     assert (named.data, named.fold, named.label_column) == ("imdb", None, "stars")
     assert data_of("bert") == {}

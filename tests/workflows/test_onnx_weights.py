@@ -112,9 +112,8 @@ def test_a_codebook_computes_the_weights_that_it_stores(
     tmp_path: Path, values: int, groups: int, opset: int
 ) -> None:
     path = tmp_path / "x.onnx"
-    bias = floats(64)  # which a Gemm of opset 9 needs
     nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["y"], "gemm", transB=1)]
-    weight = floats(64, 33)
+    weight, bias = floats(64, 33), np.ones(64, np.float32)  # a Gemm of opset 9 needs a bias
     save(path, nodes, {"x": (1, 33)}, {"y": (1, 64)}, {"w": weight, "b": bias}, opset=opset)
     graph = read(path).model
     record = cluster(graph, Cluster(values=values, groups=groups))

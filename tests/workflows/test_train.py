@@ -20,6 +20,7 @@ from bmc.workflows.tuning import Distillation
 from tests.models import _encoders
 
 AS_IT_IS = {"epochs": 0}
+SHORT = {"max_length": 64}  # the folder has few positions
 
 
 def folder_of(path: Path, labels: tuple[str, ...] = ("positive", "negative"), **more: Any) -> Path:
@@ -31,14 +32,15 @@ def test_a_fine_tuned_folder_is_taken_as_it_is_with_its_scores(
 ) -> None:
     folder, source = folder_of(tmp_path / "folder"), DataSource(data=str(reviews_csv))
     output = Output(tmp_path / "model")
-    made = workflow.train(str(folder), source, {}, AS_IT_IS, output)
+    made = workflow.train(str(folder), source, SHORT, AS_IT_IS, output)
     assert "is taken as it is. Its scores are too high if" in capsys.readouterr().err
     model, texts = artifact.load(made.path), source.read().validation
     logits = scoring.outputs_on(model, texts)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     network: Any = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
     for text, row in zip(texts.rows, logits, strict=True):
-        expected = network(**tokenizer(text, return_tensors="pt")).logits[0].detach().numpy()
+        tokens = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
+        expected = network(**tokens).logits[0].detach().numpy()
         np.testing.assert_allclose(row[::-1], expected, atol=1e-5)  # the folder names them in turn
     accuracy = np.mean(logits.argmax(1) == np.array(texts.labels))
     assert made.scores["validation_accuracy"] == pytest.approx(accuracy)
@@ -60,7 +62,7 @@ def test_a_folder_without_a_head_for_these_classes_is_not_taken_as_it_is(
         workflow.train(
             str(folder),
             DataSource(data=str(reviews_csv)),
-            {},
+            SHORT,
             AS_IT_IS,
             Output(tmp_path / "model"),
         )
