@@ -43,6 +43,7 @@ _RUNGS = 3  # counts up where candidates are trained otherwise: their scores can
 _LEFT = 0.2  # of the time, which finalists have at least: they are exported and scored, too
 _TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
 _BASE, _RATE, _LEARNED = "base", "rows a second", "rows of all trials"
+_MINUTES = "minutes of the finished search"
 
 
 def compress(
@@ -212,12 +213,14 @@ def _search(
     objective, study, base = trials.objective, trials.study, trials.base
     seconds = 60 * options.minutes
     trials.run(_SHARE * seconds, options.trials)
+    left = (_TRAINED_BY - _SHARE) * seconds - study.seconds_of_finalists
     full = _full_training(model, trials, (_TRAINED_BY - _SHARE) * seconds)
     chosen = finalists.choose(trials)
     needed = 2 * finalists.training_seconds(trials, chosen[: options.finalists], full)
-    spare = (_TRAINED_BY - _SHARE) * seconds - max(needed, _LEFT * seconds)
+    spare = left - max(needed, _LEFT * seconds)
     if chosen and options.trials is None and spare > 0:
         trials.run(_SHARE * seconds + spare, None)
+        full = _full_training(model, trials, (_TRAINED_BY - _SHARE) * seconds - spare)
         chosen = finalists.choose(trials)
     started = time.monotonic()
     if not chosen:
@@ -258,6 +261,7 @@ def _search(
             left_out=trials.space.left_out,
         )
         result.write(found)
+        study.keep(_MINUTES, options.minutes)
     for path in (objective.baseline, *places.folder.glob("finalist-*")):
         writing.remove(path)
     return found
@@ -292,7 +296,7 @@ def _check_space(space: Space, folder: Path) -> None:
 def _is_over(study: Study, options: SearchOptions) -> bool:
     """Tell whether a finished search has used up its time or its trials."""
     is_enough = options.trials is not None and len(study.trials()) >= options.trials
-    return is_enough or study.seconds >= _SHARE * 60 * options.minutes
+    return is_enough or options.minutes <= float(study.kept(_MINUTES) or 0.0)
 
 
 def _checked(found: Found) -> Found:

@@ -18,8 +18,8 @@ class SearchOptions:
     """How a search is run.
 
     Args:
-        minutes: time of the search, summed over repeated calls: half of it is for the preparation
-            and the trials, the rest for the finalists. A trial that has begun is finished.
+        minutes: time of the search, summed over repeated calls: half of it, and what finalists
+            do not need, is for the preparation and the trials. A trial that has begun is finished.
         trials: number of trials before the finalists are trained, summed over repeated calls; the
             default is as many as the time allows.
         finalists: number of candidates that are trained in full, and measured in alternation.

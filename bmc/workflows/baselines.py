@@ -21,6 +21,7 @@ from bmc.training import collective
 from bmc.training.custom import custom_score
 from bmc.training.identity import start_of
 from bmc.training.initialize import initialize
+from bmc.training.parametrizations import fold_parametrizations
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
 from bmc.untrusted import read_json
@@ -155,7 +156,7 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
         vectors.refuse_other_models(model, chosen.reference)
         return vectors.as_read(model, data)
     if not settings.epochs:
-        return _as_it_is(model, chosen, data)
+        return _as_it_is(model, chosen, data, settings)
     initialize(model.module, settings.initialization)
     start_head(model, data)
     if chosen.network.train is not None:
@@ -169,7 +170,7 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     return model
 
 
-def _as_it_is(model: Model, chosen: Chosen, data: Dataset) -> Model:
+def _as_it_is(model: Model, chosen: Chosen, data: Dataset, settings: TrainingSettings) -> Model:
     """Score a model with the weights that it came with.
 
     Raises:
@@ -179,12 +180,13 @@ def _as_it_is(model: Model, chosen: Chosen, data: Dataset) -> Model:
     has_head = all(row is not None for row in pretrained.get("rows", (None,)))
     is_users = chosen.family.runs_user_code or chosen.reference.startswith(PREFIX)
     if not (has_head or is_users) or not model.has_labels:
-        reason = pretrained.get("head", "its weights are random")
+        reason = pretrained.get("head", "its head is new")
         raise UsageError(
             f"--epochs 0 takes trained weights as they are, and {chosen.reference} has none for "
             f"this data ({reason}): take --epochs 1 or more"
         )
-    scoring.score_validation(model, data.validation)
+    fold_parametrizations(model.module)
+    scoring.score_validation(model, data.validation, settings.precision, settings.device)
     custom = custom_score(model)
     measure = custom.name if custom else tasks.scoring(model.task, model.labels).measure
     score = model.scores[scoring.VALIDATION][measure]["value"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bmc import artifact, console, disk, workspace
@@ -107,14 +107,23 @@ def _refuse_settings_of_models(reference: str, settings: InspectSettings, files:
     """Refuse what a bundle, of which the runtime's operators are listed, has no use for.
 
     Raises:
-        UsageError: a page is to be written, or a sensitivity measured.
+        UsageError: a page is to be written, or a setting is another than the default.
     """
-    named = {"--output": files.output, "--data": files.data, "--sensitivity": settings.sensitivity}
+    default = InspectSettings()
+    named = {
+        "output": files.output,
+        "data": files.data,
+        "force": files.force,
+        **{
+            each.name: getattr(settings, each.name) != getattr(default, each.name)
+            for each in fields(settings)
+        },
+    }
     for option, value in named.items():
         if value:
             raise UsageError(
                 f"{reference} is a bundle, of which what its runtime executes is listed: leave "
-                f"{option} out, or name the model directory"
+                f"--{option} out, or name the model directory"
             )
 
 

@@ -175,29 +175,42 @@ def load_recorded(
         UnknownError: the data is neither where it was nor below the present folder.
         ArtifactError: the record is malformed.
     """
-    columns = recorded.get("text_columns") or ["text"]
-    if not isinstance(columns, list) or not all(type(part) is str for part in columns):
-        raise ArtifactError(f"{folder}: text_columns of its data is recorded as {columns!r:.60}")
-    features = recorded.get("features") or []
-    if not isinstance(features, list) or not all(type(part) is str for part in features):
-        raise ArtifactError(f"{folder}: features of its data is recorded as {features!r:.60}")
-    data_name = reference or recorded.get("reference")
-    if not data_name:
-        raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
-    if not reference:
-        location = recorded.get("location")
-        data_name = datasets.locate(
-            str(data_name), str(location) if location else None, str(folder)
-        )
+    columns, features = columns_of(recorded, folder)
     return datasets.load(
-        str(data_name),
-        columns,
+        reference or located(recorded, folder),
+        columns or ["text"],
         str(recorded.get("label_column", "label")),
         str(recorded.get("task", "classification")),
         fold_of(recorded, folder),
         recorded.get("plugins"),
         features,
     )
+
+
+def located(recorded: Mapping[str, Any], folder: Path) -> str:
+    """Return how recorded data can be loaded: from where it was, or from below the present folder.
+
+    Raises:
+        DataError: the record does not say which data it was.
+        UnknownError: the data is in neither place.
+    """
+    reference, location = recorded.get("reference"), recorded.get("location")
+    if not reference:
+        raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
+    return datasets.locate(str(reference), str(location) if location else None, str(folder))
+
+
+def columns_of(recorded: Mapping[str, Any], folder: Path) -> tuple[list[str], list[str]]:
+    """Return the columns of the text and the columns of numbers of recorded data; [] for none.
+
+    Raises:
+        ArtifactError: the record is malformed.
+    """
+    columns = [recorded.get(name) or [] for name in ("text_columns", "features")]
+    for name, names in zip(("text_columns", "features"), columns, strict=True):
+        if not isinstance(names, list) or not all(type(part) is str for part in names):
+            raise ArtifactError(f"{folder}: {name} of its data is recorded as {names!r:.60}")
+    return columns[0], columns[1]
 
 
 def fold_of(recorded: Mapping[str, Any], folder: Path) -> Fold | None:

@@ -11,13 +11,21 @@ from bmc.compress.distill.generator import check_generators
 from bmc.contracts.data_sets import DATA_SETS
 from bmc.data import Dataset
 from bmc.errors import UnknownError, UsageError
+from bmc.memory import PREFIX
 from bmc.training.mixkd import check_models
 from bmc.training.settings import MIXKD
 from bmc.workflows import baselines, students, teachers, transfer
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource
 from bmc.workflows.lessons import refuse_mixed_bundle, refuse_signals
-from bmc.workflows.lineage import described, fold_of, is_bundle, refuse_another_fold
+from bmc.workflows.lineage import (
+    columns_of,
+    described,
+    fold_of,
+    is_bundle,
+    located,
+    refuse_another_fold,
+)
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
@@ -56,7 +64,9 @@ def data_of(references: str | Sequence[str], named: str | None = None) -> Mappin
 
     Raises:
         UsageError: no data is named, and a bundle, which may come from anywhere, says which it was:
-            the file or download that it names is not opened.
+            what a student learns from is not up to a bundle.
+        DataError: no data is named, and the teacher does not say which it was.
+        UnknownError: no data is named, and the teacher's is not where it was.
         ArtifactError: a value of the record is malformed.
     """
     names = _split(references) if isinstance(references, str) else tuple(references)
@@ -68,13 +78,18 @@ def data_of(references: str | Sequence[str], named: str | None = None) -> Mappin
         return {}
     recorded: Mapping[str, Any] = described(folder).get("data") or {}
     fold_of(recorded, folder)
-    reference = recorded.get("reference")
-    if named is None and is_bundle(folder) and reference not in DATA_SETS.names():
+    columns_of(recorded, folder)
+    if named is not None:
+        return recorded
+    reference = str(recorded.get("reference"))
+    if not is_bundle(folder):
+        return {**recorded, "location": located(recorded, folder)}
+    if reference not in DATA_SETS.names() and not reference.startswith(PREFIX):
         raise UsageError(
-            f"the teacher {folder} is a bundle, which says that it was trained on "
-            f"{str(reference)!r:.60}: name the student's data with --data"
+            f"the teacher {folder} is a bundle, and what it was trained on ({reference:.60}) is "
+            "named by it alone: name the student's data with --data"
         )
-    return recorded
+    return {**recorded, "location": None}
 
 
 def _split(references: str) -> tuple[str, ...]:

@@ -88,7 +88,9 @@ def test_a_setting_out_of_range_is_refused(
     assert message in err
 
 
-@pytest.mark.parametrize("options", [["-o", "page.html"], ["--sensitivity"], ["--data", "x.csv"]])
+@pytest.mark.parametrize(
+    "options", [["-o", "page.html"], ["--sensitivity"], ["--data", "x.csv"], ["--rows", "9"]]
+)
 def test_what_is_for_models_alone_is_refused_for_a_bundle(
     bmc: Run, bundle_of: Callable[[str], Path], options: list[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,16 @@ def test_time_that_finalists_do_not_need_is_for_more_trials(
     monkeypatch.setattr(Trials, "run", recorded)
     options = SearchOptions(minutes=10.0, threads=(1,), finalists=1)
     budgets = Budgets(max_size="0.8x", minimize="size")
-    compress(str(digits_model), "openvino", budgets, options, Files(tmp_path / "small"))
+    words = (str(digits_model), "openvino", budgets)
+    found = compress(*words, options, Files(tmp_path / "small"))
     assert until == [300.0, pytest.approx(300 + 270 - 120)]
+    assert compress(*words, options, Files(tmp_path / "small")).to_json() == found.to_json()
+    assert len(until) == 2, "a finished search is not gone on with for the same minutes"
+    longer = replace(options, minutes=11.0)
+    again = compress(*words, longer, Files(tmp_path / "small"))
+    spent = again.seconds - found.seconds
+    assert until[2:] == [330.0, pytest.approx(330 + 297 - 132, abs=found.seconds + spent)]
+    assert until[3] < 330 + 297 - 132, "less what finalists took before"
 
 
 def test_budgets_that_cannot_be_met_end_with_the_nearest_in_a_sentence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from bmc import artifact
+from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.compress.distill.logits import Logits
 from bmc.compress.distill.masked import Masked
@@ -305,10 +307,15 @@ def test_the_students_data_is_the_teachers_where_none_is_named(
     assert StudentsData().beside({}) == DataSource()
 
 
-def test_the_data_that_a_bundle_names_is_not_opened_unless_the_user_names_it(
-    bundle_of: Callable[[str], Path],
+def test_a_student_does_not_learn_from_the_file_that_a_bundle_names_unless_the_user_does(
+    bundle_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     bundle = str(bundle_of("onnx"))
-    with pytest.raises(UsageError, match=r"is a bundle, which says .* name the student's data"):
+    with pytest.raises(UsageError, match=r"is a bundle, and what .* name the student's data"):
         data_of(bundle)
     assert data_of(bundle, "reviews.csv")["label_column"] == "label"
+    copied = Path(shutil.copytree(bundle, tmp_path / "copied"))
+    manifest = bundles.read(copied).manifest
+    claimed = {"reference": "movie-reviews", "location": "hf:some/data"}
+    bundles.write(copied, replace(manifest, lineage={**manifest.lineage, "data": claimed}))
+    assert StudentsData().beside(data_of(str(copied))).data == "movie-reviews"

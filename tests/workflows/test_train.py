@@ -70,7 +70,7 @@ def test_a_folder_without_a_head_for_these_classes_is_not_taken_as_it_is(
 
 
 def test_random_weights_are_not_taken_as_they_are(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"mlp has none for this data .its weights are random"):
+    with pytest.raises(UsageError, match=r"mlp has none for this data .its head is new"):
         workflow.train("mlp", DataSource(data="digits"), {}, AS_IT_IS, Output(tmp_path / "model"))
 
 
