@@ -15,7 +15,7 @@ from bmc.cli import app
 from tests._pages import ROOT
 
 _FIGURES = Path("benchmarks") / "README.md"
-_SCRIPTS = ("ablation", "baselines", "compression", "exports", "quantization", "speed")
+_SCRIPTS = ("ablation", "baselines", "compression", "demo", "exports", "quantization", "speed")
 
 
 def test_the_site_is_built_without_a_warning_and_can_be_searched(tmp_path: Path) -> None:
@@ -41,7 +41,8 @@ def test_the_tables_are_those_of_the_committed_results(
         tmp_path / "benchmarks",
         ignore=shutil.ignore_patterns("runs", "env-*", "__pycache__"),
     )
-    pages = {page: page.read_text(encoding="utf-8") for page in (copy, tmp_path / _FIGURES)}
+    readme = Path(shutil.copy(ROOT / "README.md", tmp_path))
+    pages = {page: page.read_text(encoding="utf-8") for page in (copy, readme, tmp_path / _FIGURES)}
     for page, text in pages.items():
         spoiled = re.sub(r"(<!-- \w+ -->\n)", r"\1| of another run |\n", text)
         page.write_text(spoiled, encoding="utf-8")
