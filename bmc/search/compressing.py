@@ -261,7 +261,8 @@ def _search(
             left_out=trials.space.left_out,
         )
         result.write(found)
-        study.keep(_MINUTES, options.minutes)
+        if options.trials is None:
+            study.keep(_MINUTES, options.minutes)
     for path in (objective.baseline, *places.folder.glob("finalist-*")):
         writing.remove(path)
     return found
@@ -295,8 +296,10 @@ def _check_space(space: Space, folder: Path) -> None:
 
 def _is_over(study: Study, options: SearchOptions) -> bool:
     """Tell whether a finished search has used up its time or its trials."""
-    is_enough = options.trials is not None and len(study.trials()) >= options.trials
-    return is_enough or options.minutes <= float(study.kept(_MINUTES) or 0.0)
+    if options.trials is None:
+        return options.minutes <= float(study.kept(_MINUTES) or 0.0)
+    is_enough = len(study.trials()) >= options.trials
+    return is_enough or study.seconds >= _SHARE * 60 * options.minutes
 
 
 def _checked(found: Found) -> Found:

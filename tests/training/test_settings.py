@@ -22,7 +22,7 @@ from bmc.training.settings import (
 @pytest.mark.parametrize(
     "bad",
     [
-        {"epochs": 0},
+        {"epochs": -1},
         {"batch_size": 0},
         {"checkpoint_every": 0},
         {"batch_tokens": -1},

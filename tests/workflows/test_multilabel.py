@@ -206,7 +206,8 @@ def test_a_teacher_of_one_label_a_row_is_refused(place: Path, bmc: Run, made: Pa
     one = made / "one.csv"
     one.write_text("text,label\n" + "".join(f"a film {n},{n % 2}\n" for n in range(40)))
     code, _, err = bmc(
-        "distill", "--teacher", place / "teacher", "--data", one, "--student", "ngram"
+        *("distill", "--teacher", place / "teacher", "--data", one, "--student", "ngram"),
+        *("--task", "classification"),
     )
     assert code == 2
     assert "is for multilabel, and the task here is classification" in err
