@@ -213,14 +213,14 @@ def _search(
     objective, study, base = trials.objective, trials.study, trials.base
     seconds = 60 * options.minutes
     trials.run(_SHARE * seconds, options.trials)
-    left = (_TRAINED_BY - _SHARE) * seconds - study.seconds_of_finalists
-    full = _full_training(model, trials, (_TRAINED_BY - _SHARE) * seconds)
+    of_finalists = (_TRAINED_BY - _SHARE) * seconds
+    full = _full_training(model, trials, of_finalists)
     chosen = finalists.choose(trials)
     needed = 2 * finalists.training_seconds(trials, chosen[: options.finalists], full)
-    spare = left - max(needed, _LEFT * seconds)
+    spare = of_finalists - study.seconds_of_finalists - max(needed, _LEFT * seconds)
     if chosen and options.trials is None and spare > 0:
         trials.run(_SHARE * seconds + spare, None)
-        full = _full_training(model, trials, (_TRAINED_BY - _SHARE) * seconds - spare)
+        full = _full_training(model, trials, of_finalists - spare)
         chosen = finalists.choose(trials)
     started = time.monotonic()
     if not chosen:
