@@ -113,7 +113,7 @@ class WordEncoder(TextEncoder):
                 stop = min(start + _CHUNK_ROWS, len(rows))
                 chunk = [self.words_of(rows[index], 1 + index) for index in range(start, stop)]
                 for number, row in enumerate(chunk, start=1 + start):
-                    self._refuse_long((row.text,), (row.text,), number)
+                    self._rows.refuse_long((row.text,), (row.text,), number)
                     encoded += self._windows(row)
                 advance(len(chunk))
         return encoded
