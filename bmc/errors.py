@@ -15,6 +15,7 @@ BmcError                      exit  cause
 ├── StorageError              2     the disk is full or not writable
 ├── RequestError              2     a service refuses a request: too large, too many, too slow
 ├── DivergedError             1     the loss became NaN or infinite
+├── MeasuringError            2     a latency could not be measured this time
 ├── ProcessError              1     another process of the same training ended or does not answer
 ├── GateError                 1     a parity, accuracy, speed or budget check failed
 └── MissingError              3     a package or a device is missing
@@ -136,6 +137,10 @@ class ProcessError(BmcError):
     """Another process of the same training ended, does not answer, or trains something else."""
 
     exit_code = 1
+
+
+class MeasuringError(BmcError):
+    """A latency could not be measured this time; another attempt may succeed."""
 
 
 class MissingError(BmcError):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bmc import workspace
 from bmc.diagnosis import as_bmc_error
-from bmc.errors import MissingError, StorageError, UsageError
+from bmc.errors import MeasuringError, MissingError, StorageError, UsageError
 from bmc.recipes.keys import key_of
 from bmc.recipes.plan import Step
 from bmc.recipes.running import run_step
@@ -126,10 +126,15 @@ def make(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> O
             described.exit_code,
             str(kept) if isinstance(kept, Path) else "",
             isinstance(described, StorageError),
-            isinstance(error, MemoryError) or isinstance(described, MissingError | _ChangedError),
+            is_transient(error) or is_transient(described),
         )
         return Outcome(key, round(time.monotonic() - started, 1), failure)
     return Outcome(key, round(time.monotonic() - started, 1))
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether what failed with an error may succeed at another attempt."""
+    return isinstance(error, MemoryError | MeasuringError | MissingError | _ChangedError)
 
 
 class _ChangedError(UsageError):

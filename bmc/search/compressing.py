@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from bmc import artifact, console, targets, workspace, writing
@@ -12,6 +13,7 @@ from bmc.data import Examples
 from bmc.errors import GateError, MissingError, UsageError
 from bmc.model import Model
 from bmc.quantization.weight_bits import WEIGHT_BITS
+from bmc.recipes.content import of_data
 from bmc.recipes.runner_choice import runner_on
 from bmc.recipes.runners import InProcess, Runner
 from bmc.recipes.store import StepStore
@@ -26,7 +28,7 @@ from bmc.search.options import SearchOptions
 from bmc.search.outputs import Places
 from bmc.search.pace import answer_ahead, learned_a_second, rows_a_second
 from bmc.search.probe import space_of, weight_bits_for
-from bmc.search.result import Found
+from bmc.search.result import Found, Winner
 from bmc.search.space import Space
 from bmc.search.study import Study, hold_file
 from bmc.search.subject import check_model, origin_of
@@ -43,7 +45,8 @@ _RUNGS = 3  # counts up where candidates are trained otherwise: their scores can
 _LEFT = 0.2  # of the time, which finalists have at least: they are exported and scored, too
 _TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
 _BASE, _RATE, _LEARNED = "base", "rows a second", "rows of all trials"
-_MINUTES = "minutes of the finished search"
+_FINISHED = "finished search"  # its minutes and its finalists
+_PLAN = "plan of the finalists"  # seconds for them, as long as the same is asked for
 
 
 def compress(
@@ -121,19 +124,21 @@ def compress(
     if validation_rows_of_trials(data) is not None:
         identity["validation_rows"] = validation_rows_of_trials(data)
     moved = (data.location or files.data) if files.data else None
+    if data.location not in (None, model.data.get("location")):  # found below the present folder
+        moved = data.location
     origin = origin_of(folder, model, moved, options.transfer)
+    store = StepStore(str(places.folder / "steps"))
     if origin.transfer != default_rows(str(model.data.get("reference"))):
-        identity["transfer"] = origin.transfer
+        identity["transfer"] = [origin.transfer, of_data(origin.transfer, store.hashes)]
     if options.transfer is not None:
         datasets.transfer_rows(origin.transfer, 1, data)  # refuses what cannot be read
     objectives = budgets.objectives()
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)
-    is_of_this = before is not None and (before.target, before.budgets) == (target, budgets)
-    if before is not None and is_of_this and _is_over(study, options):
+    places = replace(places, study=study.digest)
+    if before is not None and before.study == study.digest and _is_over(study, options, places):
         return _checked(before)
-    places.take(options.finalists, files.force, folder)
-    store = StepStore(str(places.folder / "steps"))
+    places.take(options.finalists, files.force, folder)  # what another search made is not replaced
     with closing(_runner(options, store)) as runner:
         objective = Objective(
             *(folder, data, target, places.folder, options.threads, store, runner)
@@ -211,35 +216,32 @@ def _search(
 ) -> Found:
     """Run the trials, then the finalists, and publish the front."""
     objective, study, base = trials.objective, trials.study, trials.base
-    seconds = 60 * options.minutes
-    trials.run(_SHARE * seconds, options.trials)
-    of_finalists = (_TRAINED_BY - _SHARE) * seconds
-    full = _full_training(model, trials, of_finalists)
+    full = _full_training(model, trials, _seconds_of_finalists(model, trials, options))
     chosen = finalists.choose(trials)
-    needed = 2 * finalists.training_seconds(trials, chosen[: options.finalists], full)
-    spare = of_finalists - study.seconds_of_finalists - max(needed, _LEFT * seconds)
-    if chosen and options.trials is None and spare > 0:
-        trials.run(_SHARE * seconds + spare, None)
-        full = _full_training(model, trials, of_finalists - spare)
-        chosen = finalists.choose(trials)
-    started = time.monotonic()
     if not chosen:
         raise UsageError(
             f"none of {len(study.trials())} trials could be measured; more --minutes or --trials "
-            f"try others ({places.folder} has the reasons)"
+            "try others (the notes above have the reasons)"
         )
-    end = started + _TRAINED_BY * seconds - study.seconds - study.seconds_of_finalists
+    left = _TRAINED_BY * 60 * options.minutes - study.seconds - study.seconds_of_finalists
+    end = time.monotonic() + left
     trained = finalists.train(trials, chosen, options.finalists, full, end)
     if not trained:
         raise UsageError("no finalist could be trained in full; more --trials try others")
+    begun = time.monotonic()
     trained, latency = finalists.time_in_turn(trials, trained, timing.FINAL)
     base = Measured(0.0, base.bytes, latency)
     limits = budgets.limits(base)
     expectation = finalists.expectation_of(trials, trained)
-    front, sentence = finalists.front_of(trained, limits, budgets, expectation)
-    with places.publishing(len(front)) as outputs:
-        winners = publishing.publish(trials, front, limits, outputs, test)
-        study.spend_on_finalists(time.monotonic() - started)
+    with places.publishing(options.finalists) as outputs:
+        winners, remaining = list[Winner](), list(trained)
+        while not winners and remaining:
+            front, sentence = finalists.front_of(remaining, limits, budgets, expectation)
+            winners = publishing.publish(trials, front, limits, outputs, test)
+            remaining = [each for each in remaining if each not in front]
+        if not winners:
+            raise UsageError("no finalist could be exported; bmc compress --trials N tries others")
+        study.spend_on_finalists(time.monotonic() - begun)
         shown_front = {winner.candidate for winner in winners}
         if front[0].words not in shown_front:  # it could not be exported
             kept = [finalist for finalist in front if finalist.words in shown_front]
@@ -259,17 +261,44 @@ def _search(
             picture=drawn,
             sentence=sentence,
             left_out=trials.space.left_out,
+            study=study.digest,
         )
+        trials.keep_trained([(each.trial, each.effort) for each in trained])
+        minutes = options.minutes if options.trials is None else 0.0
+        study.keep(_FINISHED, {"minutes": minutes, "finalists": options.finalists})
         result.write(found)
-        if options.trials is None:
-            study.keep(_MINUTES, options.minutes)
     for path in (objective.baseline, *places.folder.glob("finalist-*")):
         writing.remove(path)
     return found
 
 
+def _seconds_of_finalists(model: Model, trials: Trials, options: SearchOptions) -> float:
+    """Run the trials; return the time of the finalists: what they do not need goes to more trials.
+
+    A search that was stopped among its finalists runs no more trials when the same is asked for, so
+    that it finds what it has trained.
+    """
+    study, seconds = trials.study, 60 * options.minutes
+    asked = [options.minutes, options.trials, options.finalists]
+    plan = study.kept(_PLAN)
+    if plan is not None and plan["asked"] == asked:
+        return float(plan["seconds"])
+    trials.run(_SHARE * seconds, options.trials)
+    of_finalists = (_TRAINED_BY - _SHARE) * seconds
+    full = _full_training(model, trials, of_finalists)
+    chosen = finalists.choose(trials)
+    needed = 2 * finalists.training_seconds(trials, chosen[: options.finalists], full)
+    spare = of_finalists - study.seconds_of_finalists - max(needed, _LEFT * seconds)
+    if chosen and options.trials is None and spare > 0:
+        trials.run(_SHARE * seconds + spare, None)
+        of_finalists -= spare
+    if trials.study.complete():
+        study.keep(_PLAN, {"asked": asked, "seconds": of_finalists})
+    return of_finalists
+
+
 def _full_training(model: Model, trials: Trials, seconds: float) -> FullTraining:
-    """Return how finalists are trained; a search that is continued trains them as it began to."""
+    """Return how finalists are trained, all of them in so many seconds."""
     data, rate = trials.objective.data, trials.study.kept(_RATE)
     labeled, scored = len(data.train), scored_rows(model, data, True)
     return FullTraining(
@@ -294,10 +323,21 @@ def _check_space(space: Space, folder: Path) -> None:
         raise UsageError(f"nothing makes {folder} smaller or faster ({reasons})")
 
 
-def _is_over(study: Study, options: SearchOptions) -> bool:
-    """Tell whether a finished search has used up its time or its trials."""
+def _is_over(study: Study, options: SearchOptions, places: Places) -> bool:
+    """Tell whether a finished search has used up its time or its trials, and all it made is there.
+
+    Args:
+        study: its study.
+        options: what is asked for now.
+        places: where its models and bundles are.
+    """
+    finished = study.kept(_FINISHED) or {"minutes": 0.0, "finalists": 0}
+    if options.finalists > finished["finalists"]:
+        return False
+    if any(workspace.kind_of(path) is None for path in places.earlier()):
+        return False
     if options.trials is None:
-        return options.minutes <= float(study.kept(_MINUTES) or 0.0)
+        return options.minutes <= float(finished["minutes"])
     is_enough = len(study.trials()) >= options.trials
     return is_enough or study.seconds >= _SHARE * 60 * options.minutes
 

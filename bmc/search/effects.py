@@ -13,6 +13,7 @@ from typing import NamedTuple
 from bmc.choices import Between
 from bmc.search.budgets import Measured
 from bmc.search.space import RATIO, Candidate, Chosen, Option, Space
+from bmc.workflows.ratio_search import WON_BACK
 
 Names = tuple[str, ...]
 """The parts of a candidate by their names, whatever their settings."""
@@ -26,7 +27,6 @@ _RATIOS = 8  # that are estimated from those that were measured
 _FARTHEST = 2.0  # an effect is not estimated for more than so many times a measured ratio
 _MOST_CUT = 0.05  # least factor of a cost: not everything can be removed
 _LEAST_DROP = 0.3  # points of a part that is trained: less cannot be told from 0 on few rows
-_WON_BACK = 3.0  # of what a technique loses before training, training leaves this fraction
 
 
 class Tried(NamedTuple):
@@ -95,7 +95,7 @@ def effects_of(tried: Sequence[Tried], base: Measured) -> list[Effect]:
         rung = 0 if part is candidate.student else len(rungs) - 1
         rung = rung if of_model else min(rung, len(without) - 1)
         drop = rungs[rung].drop - without[0 if of_model else rung].drop
-        drop = max(drop / (_WON_BACK if is_cut and rung == 0 and not is_trained else 1.0), 0.0)
+        drop = max(drop / (WON_BACK if is_cut and rung == 0 and not is_trained else 1.0), 0.0)
         if candidate.quantization is None:
             drop = max(drop, _LEAST_DROP)
         latency = rungs[0].milliseconds / without[0].milliseconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -37,6 +38,8 @@ class Finalist:
     """A candidate that was trained in full.
 
     Args:
+        trial: number of its trial.
+        effort: how it was trained.
         words: its steps in words.
         steps: its steps.
         model: its model directory.
@@ -44,6 +47,8 @@ class Finalist:
         measured: points of the validation score lost, and size; the latency follows.
     """
 
+    trial: int
+    effort: Effort
     words: str
     steps: tuple[Step, ...]
     model: Path
@@ -101,26 +106,31 @@ def train(
 
     Where the full training loses more than the short one did, the short one's model is tried, and
     taken if its outputs are nearer to the model's: the smaller of two drops would be the luckier. A
-    candidate whose bundle differs too much from PyTorch makes room for the next.
+    candidate whose bundle differs too much from PyTorch makes room for the next. Finalists of an
+    earlier call come first, and are not trained again.
 
     Args:
         trials: the trials.
         chosen: trials of the candidates, in order.
-        count: number of finalists, at most.
+        count: number of finalists, at most, without those of earlier calls.
         full: how long they are trained.
         end: time on the clock `time.monotonic` by which they should be trained: none but the first
             is begun that would take longer. Where that is not known, it takes as long as the
             slowest one did.
     """
+    earlier = _of_earlier_calls(trials)
+    known = [finalist.steps for finalist in earlier]
     planned = {trial.number: _Planned.of(trials, trial, full) for trial in chosen}
     made: set[int] = set()
     if trials.width > 1:  # in parallel; those that fail say so below
-        made = _in_time(planned, [trial.number for trial in chosen], count, full, end)
+        made = _in_time(planned, [trial.number for trial in chosen], count, full, end, trials.width)
         first = [trial for trial in chosen if trial.number in made]
+        started = time.monotonic()
         trials.objective.make(
             [trials.steps(trials.candidate(t), planned[t.number].effort) for t in first]
         )
-    finalists: list[Finalist] = []
+        trials.study.spend_on_finalists(time.monotonic() - started)
+    finalists: list[Finalist] = []  # of this call
     longest, answered = 0.0, 0
     margin = 0.0 if trials.objective.validation_rows is None else _ERROR
     for number, trial in enumerate(chosen, start=1):
@@ -128,10 +138,14 @@ def train(
             break
         effort, begun = planned[trial.number].effort, time.monotonic()
         seconds = planned[trial.number].seconds(full, answered)
-        is_made = trial.number in made
-        if finalists and not is_made and begun + (seconds or longest) > end:
-            continue
         candidate = trials.candidate(trial)
+        steps = trials.steps(candidate, effort)
+        if steps in known:
+            continue
+        is_made = trial.number in made or trials.objective.has(steps)
+        is_first = not (finalists or earlier)
+        if not is_first and not is_made and begun + (seconds or longest) > end:
+            continue
         console.note(f"finalist {len(finalists) + 1}: {candidate.shown()}")
         tried: list[Finalist] = []
         short = replace(trials.rungs[best_rung(trial)], is_final=True)
@@ -141,7 +155,7 @@ def train(
                 break
             folder = trials.objective.folder / f"finalist-{number}-{len(tried)}"
             try:
-                tried.append(_finalist(trials, candidate.shown(), steps, folder))
+                tried.append(_finalist(trials, trial, of_effort, folder))
             except StorageError:
                 raise
             except FAILURES as error:
@@ -150,8 +164,20 @@ def train(
             finalists.append(_nearest(tried))
             answered = max(answered, effort.unlabeled, effort.unlabeled_tuning)
         longest = max(longest, time.monotonic() - begun)
+        trials.study.spend_on_finalists(time.monotonic() - begun)
     if len(finalists) < min(count, len(chosen)):
         console.note(f"{len(finalists)} finalists; the others failed or would take too long")
+    return earlier + finalists
+
+
+def _of_earlier_calls(trials: Trials) -> list[Finalist]:
+    """Return the finalists of earlier calls whose models are still kept."""
+    finalists = []
+    for number, (trial, effort) in enumerate(trials.trained_in_full()):
+        if trials.objective.has(trials.steps(trials.candidate(trial), effort)):
+            folder = trials.objective.folder / f"finalist-of-before-{number}"
+            with suppress(GateError):  # a runtime that was replaced since
+                finalists.append(_finalist(trials, trial, effort, folder))
     return finalists
 
 
@@ -218,11 +244,18 @@ def _in_time(
     count: int,
     full: FullTraining,
     end: float,
+    width: int,
 ) -> set[int]:
-    """Return the first candidates that can be trained in parallel until the end; at least one."""
+    """Return the first candidates that can be trained until the end, `width` at a time."""
     left = end - time.monotonic()
-    fitting = [number for number in numbers if planned[number].seconds(full, 0) <= left]
-    return set(fitting[:count] or numbers[:1])
+    busy, fitting = [0.0] * width, set[int]()  # seconds for which each worker is busy
+    for number in numbers:
+        worker = busy.index(min(busy))
+        seconds = planned[number].seconds(full, 0)
+        if len(fitting) < count and busy[worker] + seconds <= left:
+            busy[worker] += seconds
+            fitting.add(number)
+    return fitting or set(numbers[:1])
 
 
 def _recipe_epochs(student: str, trials: Trials) -> int:
@@ -247,15 +280,21 @@ def _short(
     return ShortTraining(seconds, epochs, labeled + unlabeled, unlabeled)
 
 
-def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:
-    objective = trials.objective
+def _finalist(trials: Trials, trial: FrozenTrial, effort: Effort, folder: Path) -> Finalist:
+    """Train a candidate, unless it is kept, and score it on all validation rows.
+
+    Raises:
+        GateError: it cannot be trained, or its bundle differs too much from PyTorch.
+    """
+    objective, candidate = trials.objective, trials.candidate(trial)
+    words, steps = candidate.shown(), trials.steps(candidate, effort)
     (model,) = objective.make([steps])
     if isinstance(model, Failure):
         raise GateError(f"{words}: {model.message}", "parity")
     measured = objective.measure_finalist(model, folder)
     if measured.failure:
         raise GateError(f"{words}: {measured.failure}", "parity")
-    return Finalist(words, steps, model, folder, measured)
+    return Finalist(trial.number, effort, words, steps, model, folder, measured)
 
 
 def time_in_turn(

@@ -88,7 +88,7 @@ def is_promoted(
     """
     if not is_affordable(mine, limits):
         return False
-    if limits.drop is not None and mine.drop <= limits.drop:
+    if limits.drop is not None and mine.drop <= limits.drop and not mine.failure:
         return False
     peers = [other for other in others if is_affordable(other, limits)]
     better = sum(beats(other, mine, objectives) for other in peers)

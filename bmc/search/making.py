@@ -66,7 +66,7 @@ def make_all(
         outcome = runner.wait()
         if outcome.failure is not None and outcome.failure.is_storage:
             raise StorageError(outcome.failure.message)
-        if outcome.failure is not None:
+        if outcome.failure is not None and not outcome.failure.is_transient:
             store.remove(outcome.key)  # it is not run again, so no checkpoint is kept
         running.remove(outcome.key)
         done[outcome.key] = outcome.failure

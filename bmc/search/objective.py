@@ -111,20 +111,22 @@ class Objective:
 
         Args:
             model: its model directory.
-            structure: name of its structure; two candidates that differ in their training alone
-                take equally long, and the second is not timed.
+            structure: its steps in words; two trainings of them whose files are equally large take
+                equally long, and the second is not timed. Ranks and layers in float that a
+                technique chooses by the weights show in the size.
         """
         bundle = self.folder / f"{_TRIAL}-{self.target}"
         try:
             scored = self._export(model, self._data_of_trials, bundle, _COMPARED)
-            if structure not in self._latencies:
+            timed = f"{structure}, {scored.bytes} bytes"
+            if timed not in self._latencies:
                 both = timing.milliseconds([self.baseline, bundle], self.threads, timing.TRIAL)
                 ratio = both[bundle] / both[self.baseline]
-                self._latencies[structure] = ratio * self._latencies[_BASELINE]
+                self._latencies[timed] = ratio * self._latencies[_BASELINE]
         finally:
             writing.remove(bundle)
         reference = self._trial_outputs
-        validation, latency = self._data_of_trials.validation, self._latencies[structure]
+        validation, latency = self._data_of_trials.validation, self._latencies[timed]
         return self._compared(scored, self._trial_score, reference, validation, latency)
 
     def measure_finalist(self, model: Path, bundle: Path) -> Measured:
@@ -141,6 +143,10 @@ class Objective:
     def keys(self, steps: Sequence[Step]) -> list[str]:
         """Return the keys of a candidate's steps."""
         return making.keys_of(steps, self.store)
+
+    def has(self, steps: Sequence[Step]) -> bool:
+        """Tell whether all results of a candidate's steps are kept."""
+        return all(self.store.has(key) for key in self.keys(steps))
 
     def seconds(self, steps: Sequence[Step]) -> float | None:
         """Return how long a candidate's steps took; None where results are no longer kept."""

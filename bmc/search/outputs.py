@@ -24,11 +24,14 @@ class Places:
         output: the model directory of the best model, without its number.
         folder: folder of the study, the picture and the result.
         target: name of the target.
+        study: digest of the search's study, whose models may be replaced; None before it is known,
+            and for a search that removes whatever there is.
     """
 
     output: Path
     folder: Path
     target: str
+    study: str | None = None
 
     def numbered(self, count: int) -> list[Path]:
         """Return the model directories of the front: NAME-1, NAME-2 and so on."""
@@ -102,11 +105,9 @@ class Places:
     def earlier(self) -> list[Path]:
         """Return the models and bundles of an earlier result of this search."""
         before = result.read(self.folder)
-        paths = (
-            [path for each in before.winners for path in (each.model, each.bundle)]
-            if before
-            else []
-        )
+        if before is None or (self.study is not None and before.study != self.study):
+            return []
+        paths = [path for each in before.winners for path in (each.model, each.bundle)]
         return [self.output.with_name(path.name) for path in paths]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bmc import artifact, console, disk, writing
 from bmc import bundle as bundles
 from bmc.data import Examples
-from bmc.errors import GateError, UsageError, reason_of
+from bmc.errors import GateError, reason_of
 from bmc.measure.scores import Interval
 from bmc.model import Model
 from bmc.recipes.running import run_step
@@ -34,15 +34,14 @@ def publish(
 ) -> list[Winner]:
     """Write the models and bundles of the front; the test split is read here alone.
 
+    A model that cannot be exported is left out.
+
     Args:
         trials: the trials.
         front: the finalists to publish, in order.
         limits: the budgets.
         outputs: path of the model directory of each; its bundle's is followed by the target.
         test: the rows of the test split.
-
-    Raises:
-        UsageError: no finalist can be exported.
     """
     base = artifact.load(trials.objective.model)
     reference = None
@@ -81,8 +80,6 @@ def publish(
                 test_lost=_lost(base, bundle, reference, test),
             )
         )
-    if not winners:
-        raise UsageError("no finalist could be exported; bmc compress --trials N tries others")
     return winners
 
 

@@ -63,6 +63,7 @@ class Found:
         picture: picture of all trials.
         sentence: one sentence that says what was found.
         left_out: why a technique was not tried, by its name.
+        study: digest of what the trials depend on; see `Study.digest`.
     """
 
     model: Path
@@ -78,6 +79,7 @@ class Found:
     picture: Path
     sentence: str
     left_out: Mapping[str, str]
+    study: str = ""
 
     @property
     def is_met(self) -> bool:

@@ -13,9 +13,9 @@ NONE, ITSELF = "none", "itself"
 RATIO = "ratio"
 """The setting of techniques that remove a share of something; costs fall in proportion to it."""
 _SLOTS = ("first", "second")
+"""Parameters that name a technique each; their order is that of the steps."""
 _TRAINED = ("qat",)
 """Quantization that trains; the others take no epochs."""
-"""Parameters that name a technique each; their order is that of the steps."""
 
 
 class Chooser(Protocol):

@@ -60,6 +60,8 @@ class Study:
         seed: int,
     ) -> None:
         self.storage, self._sampler, self._seed = shown_url(storage), sampler, seed
+        self.digest = hashlib.sha256(_as_text(identity).encode()).hexdigest()
+        """What tells this study from those of other searches, in whatever storage."""
         is_file = storage.startswith(_SQLITE)
         if is_file:
             Path(storage.removeprefix(_SQLITE)).absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -158,10 +160,14 @@ class Study:
             trial.set_user_attr(name, value)
 
     def trials(self) -> list[FrozenTrial]:
-        """Return all trials that ended, in the order of their numbers."""
+        """Return all trials that ended, in the order of their numbers.
+
+        One whose process was killed, so that another trial has its candidate, is none of them.
+        """
         with self._errors():
             trials = self._study.get_trials(deepcopy=False)
-        return [trial for trial in trials if trial.state.is_finished()]
+        ended = (trial for trial in trials if trial.state.is_finished())
+        return [trial for trial in ended if not _is_queued_again(trial)]
 
     def waiting(self) -> int:
         """Return the number of candidates that are queued."""
@@ -215,8 +221,7 @@ class Study:
     def _sampler_of(self, number: int) -> BaseSampler:
         text = f"{self._seed} {number}".encode()
         seed = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
-        ended = (trial for trial in self.trials() if not _is_queued_again(trial))
-        candidates = [trial.user_attrs.get(SHOWN) for trial in ended]
+        candidates = [trial.user_attrs.get(SHOWN) for trial in self.trials()]
         if candidates and candidates[-1] and candidates[-1] in candidates[:-1]:
             return RandomSampler(seed=seed)
         if self._sampler == "nsga2":
@@ -239,7 +244,7 @@ class Study:
         recorded = self._study.user_attrs.get(_IDENTITY)
         if recorded is None:
             self._study.set_user_attr(_IDENTITY, dict(identity))
-        elif json.dumps(recorded, sort_keys=True) != json.dumps(dict(identity), sort_keys=True):
+        elif _as_text(recorded) != _as_text(identity):
             names = {**recorded, **identity}
             name = next(each for each in names if recorded.get(each) != identity.get(each))
             mine = f"{identity.get(name)!r:.60}"
@@ -306,6 +311,10 @@ def _is_queued_again(trial: FrozenTrial) -> bool:
     """Tell whether a trial's process was killed, so that another trial has its candidate."""
     killed = int(trial.user_attrs.get(_KILLED, 0)) + 1
     return bool(trial.state == TrialState.FAIL and killed < _MOST_KILLS)
+
+
+def _as_text(identity: Mapping[str, Any]) -> str:
+    return json.dumps(dict(identity), sort_keys=True)
 
 
 def fixed_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bmc.errors import BmcError
+from bmc.errors import BmcError, MeasuringError, StorageError, reason_of
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 
@@ -24,15 +24,21 @@ def milliseconds(
         settings: settings of the measurement.
 
     Raises:
-        BmcError: a bundle cannot be run, or gives too few samples.
+        MeasuringError: a bundle cannot be run, or gives too few samples.
+        StorageError: the disk is full.
     """
-    run = results.measure_bundles(bundles, threads, settings)
+    try:
+        run = results.measure_bundles(bundles, threads, settings)
+    except StorageError:
+        raise
+    except BmcError as error:
+        raise MeasuringError(f"the latency cannot be measured: {reason_of(error)}") from error
     latencies = {row.name: row.p50.value for row in run.rows if row.best and row.p50}
     measured = {}
     for bundle in bundles:
         name = next((each for each in (bundle.name, str(bundle)) if each in latencies), None)
         if name is None:
             reason = run.skipped.get(bundle.name, "there are too few samples")
-            raise BmcError(f"the latency of {bundle} cannot be measured: {reason}")
+            raise MeasuringError(f"the latency of {bundle} cannot be measured: {reason}")
         measured[bundle] = latencies[name]
     return measured

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, Trial
 from bmc import console
 from bmc.errors import StorageError, reason_of
 from bmc.recipes.plan import Step
-from bmc.recipes.runners import Failure
+from bmc.recipes.runners import Failure, is_transient
 from bmc.search.budgets import Limits, Measured, shown
 from bmc.search.chain import Effort, Origin, steps_of
 from bmc.search.effects import Tried
@@ -22,10 +22,12 @@ from bmc.search.objective import FAILURES, Objective
 from bmc.search.proposing import Proposer
 from bmc.search.space import Candidate, Space
 from bmc.search.study import RUNGS, SECONDS, SHOWN, Replay, Study
+from bmc.typed import read_as
 
 _REPEATED = 20  # candidates in a row that were measured before: there are hardly others
 _FEW = 3  # trials that are run even if the time is over
 _KEPT = 8  # candidates whose models are kept
+_FINALISTS = "finalists of finished searches"
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,12 @@ class Trials:
             if left < 1:
                 return
             started = time.monotonic()
-            trials = [self._ask() for _ in range(min(self.width, left))]
-            repeated = 0 if self._run_some(trials) else repeated + len(trials)
-            self.study.spend(time.monotonic() - started)
-            self.objective.forget(self._keys_to_keep())
+            try:
+                trials = [self._ask() for _ in range(min(self.width, left))]
+                repeated = 0 if self._run_some(trials) else repeated + len(trials)
+            finally:
+                self.study.spend(time.monotonic() - started)
+            self.objective.forget(self.keys_to_keep())
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
         """Return the candidate of a finished trial."""
@@ -88,6 +92,20 @@ class Trials:
     def steps(self, candidate: Candidate, effort: Effort) -> tuple[Step, ...]:
         """Return the steps of a candidate."""
         return steps_of(candidate, self.origin, effort, self.seed)
+
+    def trained_in_full(self) -> list[tuple[FrozenTrial, Effort]]:
+        """Return the trials whose candidates were finalists of earlier calls, as they trained."""
+        by_number = {trial.number: trial for trial in self.study.complete()}
+        kept = self.study.kept(_FINALISTS) or []
+        efforts = [(each["trial"], read_as(Effort, each["effort"])) for each in kept]
+        return [(by_number[number], effort) for number, effort in efforts if number in by_number]
+
+    def keep_trained(self, trained: Sequence[tuple[int, Effort]]) -> None:
+        """Keep finalists, which later calls compare with theirs: trial and effort of each."""
+        known = [(trial.number, effort) for trial, effort in self.trained_in_full()]
+        kept = dict.fromkeys([*known, *trained])
+        entries = [{"trial": number, "effort": asdict(effort)} for number, effort in kept]
+        self.study.keep(_FINALISTS, entries)
 
     def _ask(self) -> Trial:
         """Return the next trial: queued before, a part alone, a combination, or Optuna's own."""
@@ -161,7 +179,7 @@ class Trials:
         except StorageError:
             raise  # a full disk says nothing about the candidate, which is run again
         except FAILURES as error:
-            mine.failure = reason_of(error)
+            mine.failure, mine.is_transient = reason_of(error), is_transient(error)
             return False
         others = self._others(mine, number, new)
         mine.rungs.append(measured)
@@ -207,9 +225,12 @@ class Trials:
                 return rungs_of(trial), seconds_of(trial)
         return [], []
 
-    def _keys_to_keep(self) -> set[str]:
+    def keys_to_keep(self) -> set[str]:
+        """Return the keys of the best trials' steps, and of the finalists' of earlier calls."""
         ranked = ranking(self.study.complete(), self.limits, self.goal)[:_KEPT]
         keys: set[str] = set()
+        for trial, effort in self.trained_in_full():
+            keys.update(self.objective.keys(self.steps(self.candidate(trial), effort)))
         for trial in ranked:
             number = best_rung(trial)
             steps = self.steps(self.candidate(trial), self.rungs[number])

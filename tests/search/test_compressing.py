@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,3 +138,29 @@ def test_unlabeled_rows_that_cannot_be_read_are_refused_before_the_first_trial(
     options = SearchOptions(trials=1, transfer=str(tmp_path / "revews.txt"))
     with pytest.raises(UnknownError, match=r"revews\.txt"):
         compress(str(digits_model), "onnx", Budgets(max_drop=50), options, Files(tmp_path / "a"))
+
+
+def test_a_search_in_another_storage_does_not_replace_the_models_of_the_first(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    def in_storage(name: str, budgets: Budgets) -> Found:
+        storage = f"sqlite:///{tmp_path / name}"
+        options = SearchOptions(trials=2, threads=(1,), finalists=1, storage=storage)
+        return compress(str(digits_model), "onnx", budgets, options, Files(tmp_path / "small"))
+
+    first = in_storage("a.db", Budgets(max_drop=50, max_size="0.99x", minimize="size"))
+    with pytest.raises(UsageError, match="exists"):
+        in_storage("b.db", Budgets(max_drop=60, max_size="0.99x", minimize="size"))
+    assert first.winners[0].model.is_dir()
+
+
+def test_a_model_of_a_finished_search_that_was_removed_is_published_again(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    budgets = Budgets(max_drop=50, max_size="0.8x", minimize="size")
+    found = search(digits_model, budgets, tmp_path / "small", 2)
+    shutil.rmtree(found.winners[0].model)
+    again = search(digits_model, budgets, tmp_path / "small", 2)
+    assert again.trials == 2
+    assert again.winners[0].model.is_dir()
+    assert again.winners[0].candidate == found.winners[0].candidate

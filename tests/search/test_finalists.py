@@ -23,7 +23,7 @@ from bmc.search.full_training import FullTraining
 from bmc.search.objective import Objective
 from bmc.search.space import Option, Space
 from bmc.search.study import RUNGS, SECONDS, SHOWN
-from bmc.search.trials import best_of
+from bmc.search.trials import Trials, best_of
 from bmc.workflows import students
 from tests.search.test_trials import trials_of
 
@@ -192,5 +192,83 @@ def test_a_short_training_that_loses_less_is_taken_only_if_it_is_nearer_to_the_m
     assert finalist.measured.drop == {"full": 1.2, "short": 0.5}[taken]
 
 
+def measured_trials(digits_model: Path, folder: Path, ratios: Sequence[float]) -> Trials:
+    """Return trials of pruning at some ratios, each of which took a minute."""
+    trials = replace(
+        trials_of(digits_model, folder, "unstructured"),
+        space=Space(structural=(Option("prune", "unstructured", {"ratio": Between(0.1, 0.9)}),)),
+        rungs=(Effort(0, 1, 0), Effort(1, 1, 0)),
+    )
+    for ratio in ratios:
+        fixed = {"first": "prune/unstructured", "second": "none"}
+        trials.study.queue({**fixed, "prune/unstructured.ratio": ratio})
+        trial = trials.study.ask()
+        trials.study.note(trial, SHOWN, trials.space.draw(trial).shown())
+        trials.study.note(trial, RUNGS, [asdict(Measured(9.0, 1000, 1.0)) for _ in range(2)])
+        trials.study.note(trial, SECONDS, [0.0, 60.0])
+        trials.study.tell(trial, [9.0, 1.0], {})
+    return trials
+
+
+def test_finalists_of_an_earlier_call_are_kept_and_compared_without_being_trained_again(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = measured_trials(digits_model, tmp_path, (0.3, 0.5))
+    effort = Effort(4, None, 0, is_final=True)
+    first = trials.study.complete()[0]
+    trials.keep_trained([(first.number, effort)])
+    steps = trials.steps(trials.candidate(first), effort)
+    for key in trials.objective.keys(steps):
+        trials.objective.store.add(key, digits_model)
+    trials.objective.forget(trials.keys_to_keep())
+    monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(1.0, 1000, 0.0))
+    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, has_unlabeled=False)
+    kept = train(trials, trials.study.complete(), 2, full, time.monotonic() - 1)
+    assert [each.steps for each in kept] == [steps], "nothing is trained: the time is over"
+
+
+def test_a_finalist_that_a_stopped_call_has_trained_is_taken_though_the_time_is_over(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = measured_trials(digits_model, tmp_path, (0.3, 0.5))
+    monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(1.0, 1000, 0.0))
+    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, has_unlabeled=False)
+    made = list[Sequence[Step]]()
+
+    def make(self: Objective, candidates: Sequence[Sequence[Step]]) -> list[Path]:
+        made.extend(candidates)
+        for steps in candidates:
+            for key in self.keys(steps):
+                self.store.add(key, digits_model)
+        return [digits_model for _ in candidates]
+
+    monkeypatch.setattr(Objective, "make", make)
+    assert len(train(trials, trials.study.complete(), 2, full, time.monotonic() + 1e6)) == 2
+    again = train(trials, trials.study.complete(), 2, full, time.monotonic() - 1)
+    assert len(again) == 2
+
+
+def test_finalists_in_parallel_fit_into_the_time_one_after_the_other_on_each_worker(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = replace(measured_trials(digits_model, tmp_path, (0.3, 0.5, 0.6, 0.7)), width=2)
+    made, clock = list[Sequence[Step]](), [0.0]
+
+    def make(self: Objective, candidates: Sequence[Sequence[Step]]) -> list[Path]:
+        new = [each for each in candidates if each not in made]
+        made.extend(new)
+        clock[0] += 1.2 * each if new else 0.0
+        return [digits_model for _ in candidates]
+
+    monkeypatch.setattr(finalists_of, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    monkeypatch.setattr(Objective, "make", make)
+    monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(1.0, 1000, 0.0))
+    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, has_unlabeled=False)
+    each = finalists_of.training_seconds(trials, trials.study.complete()[:1], full)
+    train(trials, trials.study.complete(), 4, full, 1.5 * each)
+    assert len(made) == 2, "not all four, each of which would fit alone"
+
+
 def finalist(words: str, measured: Measured) -> Finalist:
-    return Finalist(words, (), Path(words), Path(words), measured)
+    return Finalist(0, Effort(1, 1, 0), words, (), Path(words), Path(words), measured)

@@ -17,7 +17,7 @@ from bmc.data import Dataset, Examples
 from bmc.errors import UsageError
 from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
-from bmc.search import exporting
+from bmc.search import exporting, timing
 from bmc.search import objective as objectives
 from bmc.search.budgets import shown
 from bmc.search.chain import Effort, Origin, ScoredRows, steps_of
@@ -171,3 +171,28 @@ def _accuracy_of(model: Path, data: Dataset) -> float:
         for answer, label in zip(predicted, data.validation.labels, strict=True)
     ]
     return float(np.mean(right))
+
+
+def test_steps_whose_result_depends_on_the_weights_are_timed_for_each_result(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, store = without_test(datasets.load("digits")), StepStore(str(tmp_path / "steps"))
+    objective = Objective(digits_model, data, "onnx", tmp_path, (1,), store, InProcess(store))
+    timed = list[Path]()
+    measure = timing.milliseconds
+
+    def milliseconds(folders: Sequence[Path], *rest: Any) -> dict[Path, float]:
+        timed.extend(folder for folder in folders if "trial" in folder.name)
+        return measure(folders, *rest)
+
+    monkeypatch.setattr(timing, "milliseconds", milliseconds)
+    objective.begin()
+    origin = Origin(str(digits_model), {"data": "digits"})
+    models = [
+        objective.make([steps_of(Candidate(None, (part,), None), origin, Effort(0, 1, 0), 0)])[0]
+        for part in (Chosen("share", "lowrank", {"energy": energy}) for energy in (0.5, 0.9))
+    ]
+    for model in (*models, models[0]):
+        assert isinstance(model, Path)
+        objective.measure(model, "lowrank(energy=0.9)")
+    assert len(timed) == 2

@@ -13,11 +13,11 @@ pytest.importorskip("optuna")
 
 from bmc import data as datasets
 from bmc import disk
-from bmc.errors import StorageError
+from bmc.errors import MeasuringError, StorageError
 from bmc.recipes.plan import Step
 from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
-from bmc.search.budgets import Budgets
+from bmc.search.budgets import Budgets, Measured
 from bmc.search.chain import Effort, Origin
 from bmc.search.exporting import without_test
 from bmc.search.making import Made
@@ -73,8 +73,8 @@ def test_a_full_disk_ends_the_search_and_the_candidate_is_run_by_the_next_call(
         disk.unwatch(full)
     assert not trials.study.trials()
     again = trials_of(digits_model, tmp_path, "unstructured")
-    again.run(60, 2)
-    assert len(again.study.complete()) == 1
+    again.run(60, 1)
+    assert len(again.study.complete()) == 1, "the one that was stopped is not counted"
 
 
 def test_an_error_of_a_technique_fails_its_candidate_alone_and_leaves_no_files(
@@ -119,3 +119,22 @@ def test_candidates_that_are_proposed_twice_in_parallel_are_measured_once(
         assert all(rungs == measured[0] for rungs in measured)
     trials.run(600, 3)
     assert len(trials.study.trials()) == 3
+
+
+def test_a_latency_that_could_not_be_measured_is_tried_again(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = trials_of(digits_model, tmp_path, "unstructured")
+    measure, busy = Objective.measure, [True]
+
+    def measured(self: Objective, model: Path, structure: str) -> Measured:
+        if busy.pop() if busy else False:
+            raise MeasuringError("there are too few samples")
+        return measure(self, model, structure)
+
+    monkeypatch.setattr(Objective, "measure", measured)
+    trials.run(60, 2)
+    assert len(trials.study.trials()) == 2
+    (done,) = trials.study.complete()
+    assert done.user_attrs[SHOWN] == "unstructured"
+    assert not trials.study.impossible()
