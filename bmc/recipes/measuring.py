@@ -17,11 +17,12 @@ from bmc.recipes.names import slug
 from bmc.recipes.plan import Plan
 from bmc.recipes.progress import FOLDER
 from bmc.recipes.store import StepStore
+from bmc.report.gates import read_gates
 from bmc.untrusted import read_json
 from bmc.workflows.options import Measurement, Output, Reporting
 from bmc.workflows.settings import settings_from
 
-_OF_REPORT = {"length", "launches"}  # settings of a bench that a report has as well
+_OF_REPORT = {"length", "launches", "threads", "rounds"}  # a report measures by them as well
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ def _report(
     }
     gates = (*plan.gates, *typed.pop("gate", ()))
     output = workspace.root() / f"{slug(plan.name)}-report"
+    names, reporting = [str(path) for path in paths], Reporting(**typed, gate=gates)
     try:
-        report([str(path) for path in paths], Reporting(**typed, gate=gates), Output(output, True))
+        report(names, reporting, Output(output, True), measurement)
     except GateError as error:
         return output, tuple(str(failure) for failure in error.failures)
     return output, ()
@@ -115,14 +117,22 @@ def _report(
 
 def measurement_key(plan: Plan, store: StepStore, paths: list[Path], is_timed: bool) -> str:
     """Return a hash of the bundles, how they are measured, and the machine that times them."""
-    bundles = [[path.name, store.hashes.of(path / workspace.BUNDLE_MANIFEST)] for path in paths]
-    settings = [plan.bench, plan.gates, dict(plan.measurement), plan.report]
+    bundles = _manifests(paths, store)
+    relatives: list[list[str]] = []
+    if any(gate.is_relative for gate in read_gates(plan.gates)):  # judged beside other bundles
+        relatives = _manifests(workspace.entries("bundle"), store)
+    settings = [plan.bench, plan.gates, dict(plan.measurement), plan.report, relatives]
     here: dict[str, Any] = machine.runtime_versions() if is_timed else {}
     if is_timed:
         described = machine.describe()
         here |= {name: described[name] for name in machine.HARDWARE}
     text = json.dumps([__version__, bundles, settings, here], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _manifests(bundles: list[Path], store: StepStore) -> list[list[str]]:
+    """Return the name and the hash of each bundle."""
+    return [[path.name, store.hashes.of(path / workspace.BUNDLE_MANIFEST)] for path in bundles]
 
 
 def _known(record: Path, key: str) -> Measured | None:

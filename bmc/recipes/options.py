@@ -34,7 +34,7 @@ class RunOptions:
             ray://HOST:PORT uses a running cluster. The default is this machine, without Ray.
 
     Raises:
-        SettingError: `on` is neither.
+        SettingError: `on` is neither, or there are less than one worker or thread.
     """
 
     GROUP: ClassVar[str] = "Run"
@@ -49,6 +49,10 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_on(self.on)
+        for name in ("workers", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingError(f"{name} is {value}; it must be at least 1")
 
 
 def check_on(on: str | None) -> None:

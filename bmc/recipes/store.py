@@ -139,11 +139,21 @@ class StepStore:
                     _copy(folder, target)
                 seal = Seal(key, target.name, verb, _hashes_of(target, self.hashes), seconds)
                 self._write(seal)
-            if self._shared is not None and self._shared_seal(key) is None:
-                place = self._shared.upload(key, self.root / key / seal.name, seal.files)
-                shared = Seal(**{**asdict(seal), "place": place})
-                self._shared.mark(key, as_json(shared))
+            self._share(seal)
         return self.root / key / seal.name
+
+    def share(self, key: str) -> None:
+        """Copy a result of this machine to the shared location, which other machines read."""
+        seal = self.seal(key)
+        if seal is not None:
+            with self.alone(key):
+                self._share(seal)
+
+    def _share(self, seal: Seal) -> None:
+        if self._shared is not None and self._shared_seal(seal.key) is None:
+            place = self._shared.upload(seal.key, self.root / seal.key / seal.name, seal.files)
+            shared = Seal(**{**asdict(seal), "place": place})
+            self._shared.mark(seal.key, as_json(shared))
 
     def remove(self, key: str) -> None:
         """Remove a result, and what a killed command left of it; names in the workspace stay."""
@@ -189,8 +199,8 @@ class StepStore:
                     continue
             change = "changed" if path.exists() else "removed"
             raise ChangedResultError(
-                f"the result of step {seal.name!r} is not what it wrote: {path} was {change}. "
-                f"bmc run --redo {seal.name} makes it again"
+                f"the result of step {seal.name!r} is not what it wrote: {path} was {change}; "
+                f"remove {self.root / seal.key}, and the same command makes it again"
             )
 
     def _shared_seal(self, key: str) -> Seal | None:
@@ -218,8 +228,8 @@ class StepStore:
                 if not path.exists() or self.hashes.of(path) != expected:
                     raise ChangedResultError(
                         f"the result of step {seal.name!r} in {self.location} is not what it "
-                        f"wrote: {name} of {seal.key[:_SHOWN]} was changed or removed. "
-                        f"bmc run --redo {seal.name} makes it again"
+                        f"wrote: {name} was changed or removed; remove {self.location}/{seal.key}, "
+                        "and the same command makes it again"
                     )
         local = Seal(**{**asdict(seal), "place": ""})
         self._write(local)

@@ -69,6 +69,7 @@ METRICS: Mapping[str, Metric] = {
     "speed-up": Metric(_LEAST, _RATIO, "speed-up>=2", "x"),
 }
 """The figures that a gate can limit, by name."""
+_RELATIVE = ("max-drop", "kept", "agreement")
 # What other tools call them.
 _MEANT = {
     **{"acc": "accuracy", "latency": "p50", "median": "p50", "params": "parameters"},
@@ -92,6 +93,11 @@ class Gate:
     metric: str
     limit: float
     text: str
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the figure compares a bundle with another one: its teacher's, or its origin's."""
+        return self.metric in _RELATIVE
 
     def passes(self, value: float) -> bool:
         """Tell whether a value keeps the limit; NaN does not."""

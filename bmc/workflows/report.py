@@ -25,8 +25,6 @@ from bmc.workflows.options import Measurement, Output, Reporting
 from bmc.workflows.report_rows import with_texts
 from bmc.writing import hold, new_folder
 
-_RELATIVE = ("max-drop", "kept", "agreement")  # gates that compare with another bundle
-
 
 @dataclass(frozen=True)
 class Reported:
@@ -47,6 +45,7 @@ def report(
     names: Sequence[str] = (),
     reporting: Reporting = Reporting(),  # noqa: B008  frozen
     files: Output = Output(),  # noqa: B008  frozen
+    measurement: Measurement | None = None,
 ) -> Reported:
     """Compare bundles, and write the comparison as a page, text and picture.
 
@@ -57,6 +56,9 @@ def report(
             measured now; whether there are simple models to compare with; what speed-ups refer to;
             and the gates that every bundle must pass.
         files: folder to write; the default is `report` in the workspace, which is replaced.
+        measurement: numbers of threads and rounds of the latencies, whose other settings are those
+            of a report: batch size 1, in fp32. None for any bench that was made already, or 1 and 2
+            threads.
 
     Raises:
         UsageError: there is no bundle, or the reference could not be measured.
@@ -76,7 +78,7 @@ def report(
         _check_reference(reference, folders, reporting.bench)
     floor = floor_of(readable) if reporting.floor else Floor()
     folders += floor.folders
-    run = _bench(folders, reporting) if reporting.bench and folders else None
+    run = _bench(folders, reporting, measurement) if reporting.bench and folders else None
     if run and reference and reference not in {row.name for row in run.rows}:
         raise UsageError(f"{reference} was not measured here: {run.skipped[reference]}")
     collected = _collect(run, reference, named, floor, readable, reporting.gates())
@@ -105,7 +107,7 @@ def _collect(
     bundles are read from the workspace, too; the report shows the named bundles alone.
     """
     relatives: list[Path] = []
-    if named is not None and any(gate.metric in _RELATIVE for gate in gates):
+    if named is not None and any(gate.is_relative for gate in gates):
         relatives = _relatives(readable)
     whole = collect(run, reference, [*named, *relatives] if named is not None else None, floor)
     hidden = {path.name for path in relatives}
@@ -163,13 +165,16 @@ def _with_devices(report: Report, folders: Sequence[Path], reporting: Reporting)
     return with_devices(report, device_runs(folders, settings), hashes)
 
 
-def _bench(folders: Sequence[Path], reporting: Reporting) -> Run:
+def _bench(folders: Sequence[Path], reporting: Reporting, measurement: Measurement | None) -> Run:
     """Return the newest bench of these very bundles; measure them where there is none."""
-    settings = Measurement(length=reporting.length, launches=reporting.launches).settings()
-    run = newest_run(folders, settings)
+    asked = measurement or Measurement()
+    settings = Measurement(
+        length=reporting.length, launches=reporting.launches, rounds=asked.rounds
+    ).settings()
+    run = newest_run(folders, settings, asked.threads if measurement else None)
     if run:
         console.note(f"latencies of the bench of {run.started}")
         return run
-    run = results.measure_bundles(folders, (1, 2), settings, skip_broken=True)
+    run = results.measure_bundles(folders, asked.threads, settings, skip_broken=True)
     results.save(run, workspace.root() / ".bench" / f"{run.started}.json")
     return run

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import bmc as package
-from bmc.errors import UsageError
+from bmc.errors import SettingError, UsageError
 from bmc.recipes.expand import plan_of
-from bmc.recipes.options import PURPOSES
+from bmc.recipes.options import PURPOSES, RunOptions
 from bmc.recipes.reading import read_recipe
 from bmc.recipes.toml import toml_of
 from tests.cli._refusals import Run, refused
@@ -161,3 +161,9 @@ def test_what_is_written_as_toml_reads_the_same() -> None:
 def test_python_refuses_a_recipe_that_is_not_there(home: Path) -> None:
     with pytest.raises(UsageError, match="no recipe"):
         package.run(home / "none.toml")
+
+
+@pytest.mark.parametrize("name", ["workers", "threads"])
+def test_no_worker_and_no_thread_are_refused(name: str) -> None:
+    with pytest.raises(SettingError, match=f"{name} is 0; it must be at least 1"):
+        RunOptions(**{name: 0})

@@ -122,7 +122,7 @@ def test_a_cached_output_that_was_changed_by_hand_is_refused_until_it_is_redone(
 ) -> None:
     (changed,) = (finished / ".steps").glob("*/base/config.json")
     changed.write_text("{}")
-    with pytest.raises(ChangedResultError, match=r"'base'.*--redo base"):
+    with pytest.raises(ChangedResultError, match=r"'base'.*remove .*makes it again"):
         run_plan(SMALL, StepStore(), nothing)
     with pytest.raises(ChangedResultError):
         planned(SMALL, StepStore())

@@ -52,7 +52,7 @@ def test_a_result_that_was_changed_is_named_and_refused(
     (path / "model.safetensors").write_bytes(b"changed")
     for taken in (store.has, store.path):
         with pytest.raises(
-            ChangedResultError, match=r"model\.safetensors was changed.*--redo small"
+            ChangedResultError, match=r"model\.safetensors was changed; remove .*again"
         ):
             taken(KEY)
     (path / "model.safetensors").unlink()
@@ -146,3 +146,15 @@ def test_a_step_writes_to_the_same_place_under_another_name(tmp_path: Path) -> N
     assert first == tmp_path / "steps" / KEY / "pruned-ratio-0.5-seed-1"
     (first.parent / ".checkpoints" / first.name).mkdir(parents=True)  # a killed training
     assert store.output(KEY, "other") == first
+
+
+def test_a_result_that_was_made_before_there_was_a_shared_location_is_shared(
+    made: Path, tmp_path: Path
+) -> None:
+    StepStore(str(tmp_path / "one")).add(KEY, made)
+    location = f"file://{tmp_path}/shared"
+    store = StepStore(location, tmp_path / "one")
+    assert store.has(KEY)
+    assert not StepStore(location, tmp_path / "two").has(KEY)
+    store.share(KEY)
+    assert (StepStore(location, tmp_path / "two").path(KEY) / "model.safetensors").is_file()
