@@ -24,8 +24,8 @@ def records(
     A quoted field may span several lines. Blank lines are skipped.
 
     Raises:
-        DataError: a row has more or fewer fields than the header, a quote is never closed, a column
-            is missing, or the file is not UTF-8 text.
+        DataError: a row has more or fewer fields than the header, a quote is never closed or
+            swallows whole lines of a .tsv, a column is missing, or the file is not UTF-8 text.
     """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -48,6 +48,12 @@ def records(
                 places = _places(path, line, header, columns, delimiter, values)
             elif len(fields) != len(header):
                 raise DataError(_ragged(path, line, fields, header, delimiter))
+            elif delimiter == "\t" and any("\t" in field and "\n" in field for field in fields):
+                raise DataError(
+                    f"{path}: lines {line} to {rows.line_num} would be one row, with tabs inside a "
+                    "field that begins with a quote: the file does not quote its fields; remove "
+                    "the quote at the field's beginning, or quote the field and double the quote"
+                )
             else:
                 yield line, [fields[index] for index in places]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ _UNKNOWN = -1  # the hub's label of rows whose class is kept secret
 def read(name: str, columns: Sequence[str], label_column: str, several: bool = False) -> Table:
     """Load the `train` part of a data set, and its labeled test part as the official test part.
 
-    If no row of `test` has a label, `validation` is the test part. Rows are texts if the text
-    columns exist, else images if a column holds images.
+    If no row of `test` has a label, or all labels are -1, `validation` is the test part. Rows are
+    texts if the text columns exist, else images if a column holds images.
 
     Raises:
         DataError: it has no train part, or a column is missing; the message lists those there are.
@@ -50,11 +51,18 @@ def read(name: str, columns: Sequence[str], label_column: str, several: bool = F
         ):
             source = f"hf:{name} ({part})"
             test = _table(parts[part], source, columns, label_column, None, several)
-            if len(test.rows):
+            if len(test.rows) and not _is_hidden(test.labels):
                 test = replace(test, notes=(*test.notes, f"{part} is the part held out"))
                 break
             test = None
     return _table(parts["train"], f"hf:{name}", columns, label_column, test, several)
+
+
+def _is_hidden(labels: Sequence[str]) -> bool:
+    """Tell whether all labels are -1, which benchmarks write in place of those that they keep."""
+    with suppress(ValueError):
+        return all(float(label) == _UNKNOWN for label in set(labels))
+    return False
 
 
 def _loaded(name: str) -> Any:

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from bmc import console
 from bmc.data import _unlabeled
-from bmc.data._dataset import Dataset, Table
+from bmc.data._dataset import Dataset, Examples, Table
 from bmc.data._tables import FORMATS
 from bmc.data_files import check_file
+from bmc.split import keys_of
 
 LINES = ".txt"
 _PAIR = 2
@@ -51,6 +55,8 @@ def table_without_labels(
 def as_single_texts(data: Dataset) -> Dataset:
     """Return data of pairs with each text as a row; both texts of a pair have its similarity.
 
+    A text of a training pair that a held-out pair has, too, is no training row.
+
     Args:
         data: pairs of texts, whose labels are similarities.
     """
@@ -60,4 +66,16 @@ def as_single_texts(data: Dataset) -> Dataset:
         rows = [(text,) for row in part.rows for text in row]
         labels = [float(label) for label in part.labels for _ in range(_PAIR)]
         parts[name] = replace(part, rows=tuple(rows), labels=tuple(labels))
+    held = np.concatenate([keys_of(parts[name].rows) for name in ("validation", "test")])
+    is_new = ~np.isin(keys_of(parts["train"].rows), held)
+    if not is_new.all():
+        console.note(
+            f"{int((~is_new).sum())} of {len(is_new)} texts of training pairs are in held-out "
+            "pairs, too, and are left out of training"
+        )
+        kept = np.flatnonzero(is_new).tolist()
+        parts["train"] = Examples(
+            tuple(parts["train"].rows[index] for index in kept),
+            tuple(parts["train"].labels[index] for index in kept),
+        )
     return replace(data, **parts, columns=data.columns[:1])

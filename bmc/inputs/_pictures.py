@@ -87,7 +87,7 @@ def check_image(row: Row) -> tuple[str, ...]:
     """Decode an image to check that it is complete; a JPEG at an eighth of its size, for speed.
 
     Returns:
-        what of it no model will see: "transparency", "later frames", or nothing.
+        what of it no model will see: "transparency", "later frames", "lower 8 bits", or nothing.
 
     Raises:
         DataError: the file is not an image that can be read.
@@ -117,6 +117,7 @@ def _parts_left_out(image: Any) -> tuple[str, ...]:
     return (
         *(("transparency",) if image.has_transparency_data else ()),
         *(("later frames",) if moves else ()),
+        *(("lower 8 bits",) if image.mode.startswith("I;16") else ()),
     )
 
 

@@ -21,19 +21,40 @@ _LEAST = 1e-12
 
 
 def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> Loss:
-    """Return the cross-entropy, with label smoothing and class weights from the settings."""
+    """Return the cross-entropy, with label smoothing and class weights from the settings.
+
+    The weighted sum is divided by the number of rows: divided by the weights of the rows, as
+    PyTorch does, a batch in parts would weigh its rows otherwise than a whole one.
+    """
     weights = class_weights(labels, classes) if settings.class_weights == "balanced" else None
     smoothing = settings.label_smoothing
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         weight = None if weights is None else weights.to(logits.device)
-        return batch.label_loss(
-            lambda labels: cross_entropy(
-                logits, labels, weight=weight, label_smoothing=smoothing, ignore_index=-1
-            )
-        )
+        return batch.label_loss(lambda labels: weighted_loss(logits, labels, weight, smoothing))
 
     return loss
+
+
+def weighted_loss(
+    logits: Tensor, labels: Tensor, weight: Tensor | None, smoothing: float
+) -> Tensor:
+    """Return the sum of the weighted cross-entropies, divided by the number of rows.
+
+    Args:
+        logits: (rows, classes).
+        labels: class indices (rows); -1 means no label and adds 0.
+        weight: weights of the classes, whose mean over the training rows is 1; None for none.
+        smoothing: label smoothing.
+    """
+    losses = cross_entropy(
+        *(logits, labels),
+        weight=weight,
+        label_smoothing=smoothing,
+        ignore_index=-1,
+        reduction="sum",
+    )
+    return losses / len(labels)
 
 
 def class_weights(labels: Sequence[Any], classes: int) -> Tensor:

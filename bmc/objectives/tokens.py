@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bmc.contracts.tasks import Objective
 from bmc.objectives import classification
@@ -35,12 +34,9 @@ def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> 
         weights = classification.class_weights(np.array(labels)[:, 0].tolist(), classes)
 
     def of_words(logits: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(
-            *(logits, labels[:, 0]),
-            weight=None if weights is None else weights.to(logits.device),
-            label_smoothing=settings.label_smoothing,
-            ignore_index=-1,
-        )
+        weight = None if weights is None else weights.to(logits.device)
+        smoothing = settings.label_smoothing
+        return classification.weighted_loss(logits, labels[:, 0], weight, smoothing)
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         return batch.label_loss(lambda labels: of_words(logits, labels))

@@ -16,6 +16,8 @@ from bmc.training.identity import weights_of
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 _LIBRARIES = ("torch", "numpy", "builtins", "bmc")
 """Packages whose classes and functions are known by their names and versions."""
+_KEPT_BY_TORCH = frozenset(vars(nn.Module()))
+_PLAIN = (nn.Module, object)
 
 
 def identity_of_function(function: Any) -> str:
@@ -42,7 +44,7 @@ def identity_of_code(module: nn.Module) -> str:
         module: the network; the classes of all of its parts count, and their plain attributes.
     """
     parts = [
-        f"{name} {_of_class(type(part), set())} {_attributes(part, set())}"
+        f"{name} {_of_class(type(part), set())} {_attributes(part, set())} {_unsaved(part)}"
         for name, part in module.named_modules()
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -145,10 +147,25 @@ def _attributes(value: Any, seen: set[int]) -> str:
     attributes = {
         name: part
         for name, part in sorted(vars(value).items())
-        if not (isinstance(value, nn.Module) and (name.startswith("_") or name == "training"))
-        and not isinstance(part, Tensor | nn.Module)
+        if not (isinstance(value, nn.Module) and _is_of_torch(name, value))
+        and not isinstance(part, nn.Parameter | nn.Module)
     }
     return _described(attributes, seen)
+
+
+def _is_of_torch(name: str, module: nn.Module) -> bool:
+    """Tell whether an attribute is kept by torch, and not by the user's code.
+
+    Its layers keep weights a second time in attributes of their own, such as `_flat_weights`.
+    """
+    has_layer = any(_is_of_library(kind) for kind in type(module).__mro__ if kind not in _PLAIN)
+    return name in _KEPT_BY_TORCH or (has_layer and name.startswith("_"))
+
+
+def _unsaved(module: nn.Module) -> str:
+    """Describe the buffers that are not among a module's weights."""
+    names = sorted(module._non_persistent_buffers_set)
+    return _described({name: module.get_buffer(name) for name in names}, set()) if names else ""
 
 
 def _is_of_library(value: Any) -> bool:

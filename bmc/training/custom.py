@@ -14,6 +14,7 @@ from bmc.errors import ModelCodeError, SettingError
 from bmc.measure.custom import CustomScore
 from bmc.model import CustomLoss, Model, output_of
 from bmc.training.batches import Rows
+from bmc.training.code_identity import identity_of_code
 from bmc.training.settings import TrainingSettings
 from bmc.user_code import line_of, summary_of
 
@@ -79,10 +80,13 @@ def custom_loss(
 
 
 def identity_of(model: Model) -> list[str]:
-    """Return the identities of a custom loss and of a custom score, as far as there are any."""
+    """Return the identities of the user's loss, score and network, as far as there are any."""
     loss = families.network(model.family).loss
     functions = [loss(model) if loss else None, custom_score(model)]
-    return [function.identity for function in functions if function]
+    identities = [function.identity for function in functions if function]
+    if getattr(model.module, "is_user_network", False):
+        identities.append(identity_of_code(model.module))
+    return identities
 
 
 def refuse_unread(model: Model, settings: TrainingSettings) -> None:

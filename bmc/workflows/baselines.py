@@ -14,7 +14,7 @@ from bmc import artifact, console, processes, workspace
 from bmc.contracts import Family, Network, families, tasks
 from bmc.contracts.tasks import EMBEDDING, task
 from bmc.data import Dataset
-from bmc.errors import DataError, UsageError
+from bmc.errors import DataError, SettingError, UsageError
 from bmc.memory import PREFIX
 from bmc.model import Model
 from bmc.training import collective
@@ -157,6 +157,7 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
         return vectors.as_read(model, data)
     if not settings.epochs:
         return _as_it_is(model, chosen, data, settings)
+    _refuse_new_weights(model, chosen, settings)
     initialize(model.module, settings.initialization)
     start_head(model, data)
     if chosen.network.train is not None:
@@ -168,6 +169,27 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     model.origin = {**model.origin, "history": fitted.epochs()}
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     return model
+
+
+def _refuse_new_weights(model: Model, chosen: Chosen, settings: TrainingSettings) -> None:
+    """Refuse an initialization of weights that were trained; of a user's network, say it.
+
+    Raises:
+        SettingError: the model came with trained weights.
+    """
+    how = settings.initialization
+    if how == "default":
+        return
+    if model.origin.get("pretrained") or getattr(chosen.options, "pretrained", False):
+        raise SettingError(
+            f"initialization is {how!r}, which would draw the weights anew with which "
+            f"{chosen.reference} was pretrained: leave it out"
+        )
+    if chosen.family.runs_user_code or chosen.reference.startswith(PREFIX):
+        console.note(
+            f"--initialization {how}: the weights of {chosen.reference}'s linear, convolutional "
+            "and recurrent layers are drawn anew"
+        )
 
 
 def _as_it_is(model: Model, chosen: Chosen, data: Dataset, settings: TrainingSettings) -> Model:

@@ -42,7 +42,8 @@ def with_preparation(
     taught = list(steps)
     if settings.pretrain:
         rate, size = training.learning_rate, training.batch_size
-        masked = Masked(settings.pretrain, rate, size, start, settings.seed)
+        numbers = settings.pretrain, rate, size, start, settings.seed
+        masked = Masked(*numbers, training.precision)
         prepared.append(("distill/masked", masked))
     if settings.vocabulary != "keep":
         tokens = 0 if settings.vocabulary == "auto" else int(settings.vocabulary)

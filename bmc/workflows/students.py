@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from bmc import console, workspace
 from bmc.contracts import families
 from bmc.contracts.tasks import EMBEDDING
 from bmc.data import Dataset
-from bmc.errors import DataError, unknown
+from bmc.errors import DataError, UnknownError, unknown
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model
 from bmc.training.bundle_network import is_bundle
@@ -115,14 +116,27 @@ def identity(chosen: Chosen, student: Model) -> str:
 
     A student that its family defines by name may be cut out of the teacher. Its weights can differ
     by rounding errors from build to build, so its settings identify it; the weights of any other
-    student are hashed.
+    student are hashed, and so are the files of the folder from which a named one starts.
 
     Args:
         chosen: the student.
         student: the student's model, untrained.
     """
     is_named = chosen.reference in chosen.family.students
-    return f"{chosen.reference} {chosen.options} {'' if is_named else start_of(student)}"
+    weights = _of_folder(getattr(chosen.options, "start", "")) if is_named else start_of(student)
+    return f"{chosen.reference} {chosen.options} {weights}"
+
+
+def _of_folder(start: str) -> str:
+    """Return the sha256 of the folder from which a student starts; "" where it starts elsewhere."""
+    if not start.startswith("hf:") and not (start and Path(start).is_dir()):
+        return ""
+    from bmc.models.hugging_face import folder_of  # noqa: PLC0415  imports transformers
+
+    try:
+        return vectors.folder_sha256(str(folder_of(start)))
+    except UnknownError:  # a folder that only has the name of a built-in start
+        return ""
 
 
 def _parameters(model: Model) -> int:

@@ -48,6 +48,7 @@ class Masked:
         batch_size: texts per step.
         start: text that identifies the initial weights, for the cache; with "" they are hashed.
         seed: random seed of the batches and of the tokens that are hidden.
+        precision: auto is bf16 where the processor supports it.
 
     Raises:
         SettingError: a setting is out of range.
@@ -61,6 +62,7 @@ class Masked:
     batch_size: int = 128
     start: str = ""
     seed: int = 0
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -117,6 +119,7 @@ class Masked:
             batch_size=self.batch_size,
             keep="last",
             seed=self.seed,
+            precision=self.precision,
             device=device,
         )
 

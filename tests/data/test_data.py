@@ -223,3 +223,10 @@ def test_movie_reviews_are_the_8530_of_both_classes() -> None:
     assert len(data.train) + len(data.validation) + len(data.test) == 8530
     assert data.labels == ("negative", "positive")
     assert not texts_of(data.train) & texts_of(data.test)
+
+
+def test_a_tsv_file_that_quotes_nothing_loses_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('text\tlabel\n"I loved it.\tpos\nSo did she."\tneg\nfine\tpos\n')
+    with pytest.raises(DataError, match="lines 2 to 3 would be one row, with tabs inside a field"):
+        datasets.load(str(path))

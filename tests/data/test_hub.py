@@ -112,3 +112,14 @@ def test_columns_that_have_a_space_at_an_end_are_found(repository: Path) -> None
         (repository / f"{part}.csv").write_text("\n".join(["text, plot, music", *lines]))
     data = datasets.load(f"hf:{repository}", label_column="plot, music", task="multilabel")
     assert data.labels == ("music", "plot")
+
+
+def test_a_test_part_whose_labels_are_all_minus_1_is_not_held_out(repository: Path) -> None:
+    for part, count in (("train", 60), ("validation", 12), ("test", 10)):
+        label = -1.0 if part == "test" else 0.5
+        lines = [f"{part} text {number},{label * (1 + number % 3)}" for number in range(count)]
+        if part == "test":
+            lines = [f"{part} text {number},-1.0" for number in range(count)]
+        (repository / f"{part}.csv").write_text("\n".join(["text,label", *lines]))
+    data = datasets.load(f"hf:{repository}", task="regression")
+    assert {text for (text,) in data.test.rows} == {f"validation text {i}" for i in range(12)}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc.training.code_identity import identity_of_code, identity_of_function
+from bmc.training.identity import weights_of
 
 
 def focal(outputs: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
@@ -103,3 +104,31 @@ def test_an_identity_is_the_same_in_each_process() -> None:
     command = [sys.executable, "-c", code]
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert words == [identity_of_function(of_module_level), identity_of_code(Net())]
+
+
+class Private(nn.Module):
+    def __init__(self, value: float, kind: str) -> None:
+        super().__init__()
+        if kind == "hidden":
+            self._scale = value
+        elif kind == "tensor":
+            self.scale = torch.tensor(value)
+        else:
+            self.register_buffer("scale", torch.tensor(value), persistent=False)
+
+
+class Recurrent(nn.LSTM):
+    pass
+
+
+@pytest.mark.parametrize("kind", ["hidden", "tensor", "buffer"])
+def test_what_a_network_keeps_beside_its_weights_counts(kind: str) -> None:
+    same, other = Private(1.0, kind), Private(2.0, kind)
+    assert identity_of_code(Private(1.0, kind)) == identity_of_code(same)
+    assert identity_of_code(other) != identity_of_code(same)
+
+
+def test_the_weights_that_layers_of_torch_keep_twice_do_not_count() -> None:
+    networks = [Recurrent(2, 3), Recurrent(2, 3)]
+    assert weights_of(networks[0]) != weights_of(networks[1])
+    assert identity_of_code(networks[0]) == identity_of_code(networks[1])

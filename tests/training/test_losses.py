@@ -43,7 +43,7 @@ def test_balanced_classes_weigh_by_the_inverse_of_their_share() -> None:
     """Three rows of class 0 and one of class 1: 4 / (2 x 3) = 2/3, and 4 / (2 x 1) = 2."""
     assert class_weights((0, 0, 0, 1), 2).tolist() == pytest.approx([2 / 3, 2.0])
     weighed = (2 / 3) * math.log(4 / 3) + 2 * math.log(2)
-    expected = weighed / (2 / 3 + 2)
+    expected = weighed / 2  # by rows: the weights' mean over the training rows is 1
     assert value(TrainingSettings(class_weights="balanced")) == pytest.approx(expected, abs=1e-6)
 
 
@@ -58,13 +58,30 @@ def test_a_class_without_rows_does_not_divide_by_zero() -> None:
     assert torch.isfinite(class_weights((0, 0, 2), 4)).all()
 
 
-def test_rows_without_a_label_do_not_count() -> None:
+def test_rows_without_a_label_add_nothing() -> None:
     loss = loss_of(TrainingSettings(), "classification", (0, 1), classes=2)
     both = loss(LOGITS, batch_of(torch.tensor([0, -1])))
-    assert float(both) == pytest.approx(math.log(4 / 3), abs=1e-6)
+    assert float(both) == pytest.approx(math.log(4 / 3) / 2, abs=1e-6)
 
 
 def test_a_regressions_loss_is_the_mean_squared_distance() -> None:
     loss = loss_of(TrainingSettings(), "regression", (1.0, 5.0), classes=0)
     result = loss(torch.tensor([[1.0], [2.0]]), batch_of(torch.tensor([1.0, 5.0])))
     assert float(result) == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize("task", ["classification", "tokens"])
+def test_a_batch_in_parts_weighs_its_classes_as_a_whole_one(task: str) -> None:
+    labels = torch.tensor([0, 0, 0, 1, 0, -1])
+    logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    known = [(label, 0) for label in (0, 0, 0, 1)] if task == "tokens" else [0, 0, 0, 1]
+    loss = loss_of(TrainingSettings(class_weights="balanced"), task, known, classes=2)
+
+    def of(rows: slice) -> float:
+        part = labels[rows]
+        if task == "tokens":
+            part = torch.stack([part, torch.zeros_like(part)], dim=1)
+        return float(loss(logits[rows], batch_of(part)))
+
+    parts = [of(slice(start, start + 2)) for start in (0, 2, 4)]
+    assert sum(parts) / 3 == pytest.approx(of(slice(0, 6)), abs=1e-6)

@@ -304,3 +304,17 @@ def test_axes_keep_most_of_the_vectors() -> None:
     assert kept == pytest.approx(
         float((vectors @ expected[:3].T).pow(2).sum() / vectors.pow(2).sum())
     )
+
+
+def test_a_sentence_of_held_out_pairs_is_not_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pairs.csv"
+    lines = [f"sentence {i % 10},sentence {10 + i},{i % 5}" for i in range(60)]
+    path.write_text("\n".join(["a,b,label", *lines]))
+    data = datasets.load(str(path), ("a", "b"), task="embedding")
+    held = {*data.validation.rows, *data.test.rows}
+    assert len(data.test) % 2 == len(data.validation) % 2 == 0, "pairs stay whole there"
+    assert len(data.train)
+    assert not held & set(data.train.rows)
+    assert "are in held-out pairs, too, and are left out of training" in capsys.readouterr().err

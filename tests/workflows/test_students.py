@@ -25,6 +25,7 @@ from bmc.workflows import baselines, distill, student_folders, students
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
+from tests.models import _encoders
 
 Make = Callable[..., Model]
 QUICK: dict[str, Any] = {"epochs": 1, "transfer": "none", "device": "cpu", "precision": "fp32"}
@@ -261,3 +262,15 @@ def test_a_student_that_is_taught_again_and_again_keeps_the_recipe_of_what_it_wa
     assert recipes[0].batch_size == 128
     assert recipes[1:] == recipes[:1] * 2
     assert [origin["start"]["built"] for origin in origins[1:]] == origins[:1] * 3
+
+
+def test_the_files_of_the_folder_that_a_student_starts_from_are_in_its_identity(
+    tmp_path: Path,
+) -> None:
+    folder = _encoders.saved("distilbert", tmp_path / "mine")
+    chosen = students.choose("tiny", {"start": str(folder)})
+    student = _encoders.small("distilbert")
+    before = students.identity(chosen, student)
+    assert students.identity(chosen, student) == before
+    (folder / "model.safetensors").write_bytes(b"trained further")
+    assert students.identity(chosen, student) != before

@@ -79,3 +79,10 @@ def test_a_student_and_a_negative_number_of_epochs_are_refused() -> None:
         Distillation(epochs=0)
     with pytest.raises(SettingError, match="epochs is -1"):
         TrainingSettings(epochs=-1)
+
+
+def test_pretrained_weights_are_not_drawn_anew(reviews_csv: Path, tmp_path: Path) -> None:
+    folder, training = folder_of(tmp_path / "folder"), {"epochs": 1, "initialization": "xavier"}
+    where = DataSource(data=str(reviews_csv)), SHORT, training, Output(tmp_path / "model")
+    with pytest.raises(SettingError, match="would draw the weights anew with which"):
+        workflow.train(str(folder), *where)
