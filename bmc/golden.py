@@ -19,7 +19,7 @@ from bmc.arrays import MAX_ARRAYS
 from bmc.errors import ArtifactError
 from bmc.files import write_json
 from bmc.inputs import Row, TensorInfo
-from bmc.inputs.spaced import SpacedWords
+from bmc.spaced_words import SpacedWords
 
 ARRAYS = "golden.npz"
 ROWS = "golden.json"

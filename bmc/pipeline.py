@@ -525,7 +525,8 @@ def load(
         target: runtime of the model; the bundle's own when None. A bundle runs with its own
             runtime; of an engine that holds the ONNX file from which it was built, "onnx" and
             "openvino" run that file, on machines without its device.
-        threads: number of CPU threads; None or 0 leaves the choice to the runtime.
+        threads: number of CPU threads of the runtime; None or 0 leaves the choice to it. Texts of a
+            list are tokenized by all cores, unless RAYON_NUM_THREADS says otherwise.
         warm: predict the rows that the bundle holds now, so that the first call is as fast as later
             calls, and warn (`OutputsWarning`) if their outputs differ from those at the export.
 
@@ -547,6 +548,13 @@ def load(
     if not exists:
         raise UnknownError(f"no bundle at {str(path)!r}{_working_folder_of(folder)}")
     bundle = for_target(bundles.read(folder.absolute()), target)
+    if bundle.manifest.failure:
+        warnings.warn(
+            f"bundle {bundle.path} failed a check when it was exported "
+            f"({bundle.manifest.failure}); do not deploy it",
+            OutputsWarning,
+            stacklevel=2,
+        )
     pipeline = Pipeline(bundle, RuntimeOptions(threads=threads or 0))
     if warm:
         pipeline.warm()

@@ -51,6 +51,8 @@ class Precision:
         device_tolerance: largest change of an output, relative to the outputs' scale, on another
             processor than that of the export.
         least_opset: the first version of the ONNX operators that can express it.
+        rows_share_ranges: whether the rows of a batch are rounded in a common range, so that each
+            of them changes the others' outputs.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Precision:
     for_speed: bool = False
     device_tolerance: float = 0.1
     least_opset: int = 18
+    rows_share_ranges: bool = False
 
 
 # Runtimes round a quantized model's sums in other orders. In a deep network a single row between
@@ -74,7 +77,7 @@ _EVERY = (
     Precision("fp16", ParityLimits(2e-2, min_agreement=0.995, max_points=0.3, free_rows=2)),
     Precision("bf16", ParityLimits(0.2, min_agreement=0.98, max_points=0.5, free_rows=2)),
     Precision("int8", _INTEGER, for_speed=True),
-    Precision("int8-dynamic", _INTEGER, for_speed=True),
+    Precision("int8-dynamic", _INTEGER, for_speed=True, rows_share_ranges=True),
     # ONNX Runtime and OpenVINO may quantize the inputs of such weights to 8 bits as well.
     Precision("int8-weights", _INTEGER),
     Precision("int4-weights", _INTEGER, least_opset=21),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bmc.folds import Fold
 from bmc.inputs import Many, Row
-from bmc.inputs.spaced import SpacedWords
+from bmc.spaced_words import SpacedWords
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _VALIDATION_SHARE, _TEST_SHARE = 0.1, 0.2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,15 @@ import pytest
 import torch
 
 import bmc
-from bmc.errors import ArtifactError, DataError, SettingError, UnknownError, UsageError
+from bmc import bundle as bundles
+from bmc.errors import (
+    ArtifactError,
+    DataError,
+    OutputsWarning,
+    SettingError,
+    UnknownError,
+    UsageError,
+)
 
 TEXTS = ["a warm and witty film", "dull", "two hours of my life that nobody gives me back"]
 
@@ -92,3 +102,12 @@ def test_threads_of_a_pytorch_bundle_are_given_back(bundle_of: Callable[[str], P
         assert classify.session.execution["threads"] == before + 1
         classify(TEXTS[0])
         assert torch.get_num_threads() == before
+
+
+def test_a_bundle_that_failed_a_check_says_so_when_it_is_loaded(
+    bundle_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(bundle_of("onnx"), tmp_path / "copied"))
+    bundles.write(folder, replace(bundles.read(folder).manifest, failure="accuracy 0.5"))
+    with pytest.warns(OutputsWarning, match=r"failed a check when it was exported \(accuracy 0.5"):
+        bmc.load(folder).close()

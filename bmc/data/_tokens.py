@@ -19,9 +19,9 @@ from bmc.data._json import objects
 from bmc.data._values import characters
 from bmc.data_files import opened
 from bmc.errors import DataError, SettingError
-from bmc.inputs.spaced import SpacedWords
 from bmc.inputs.words import split_text
 from bmc.label_names import SEPARATOR
+from bmc.spaced_words import SpacedWords
 from bmc.tag_schemes import BIO, OUTSIDE, first_break, marks_spans, parts_of, scheme_of, types_of
 
 COLUMNS = (".conll", ".txt")

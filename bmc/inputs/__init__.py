@@ -6,7 +6,7 @@ Training and devices run the same code, which needs numpy, tokenizers for text, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -144,7 +144,8 @@ def load(settings: Mapping[str, Any], folder: Path | Archive) -> Encoder:
         folder: the folder with the files that `save` wrote, or the files of a packed bundle.
 
     Raises:
-        ArtifactError: the kind is unknown, the settings are malformed, or a file is missing.
+        ArtifactError: the kind or a setting is unknown, the settings are malformed, or a file is
+            missing.
     """
     kind = settings.get("kind")
     if not isinstance(kind, str) or not kind.isalpha():
@@ -156,7 +157,24 @@ def load(settings: Mapping[str, Any], folder: Path | Archive) -> Encoder:
             f"preprocessing of kind {kind!r:.60}; this bmc knows {_kinds()}"
         ) from error
     encoder: Encoder = module.load(settings, folder)
+    _refuse_unknown(settings, encoder)
     return encoder
+
+
+def _refuse_unknown(settings: Mapping[str, Any], encoder: Encoder) -> None:
+    """Refuse settings that this version does not know: without them rows would be read otherwise.
+
+    Raises:
+        ArtifactError: there is one.
+    """
+    known = set(encoder.to_json())
+    if is_dataclass(own := getattr(encoder, "settings", None)):
+        known.update(field.name for field in fields(own))  # also those that are written if not ""
+    if unknown := sorted(settings.keys() - known):
+        raise ArtifactError(
+            f"preprocessing of kind {encoder.kind!r} has the setting {unknown[0]!r:.60}, which "
+            "this bmc does not know: install the version that wrote it"
+        )
 
 
 def kind_of_rows(kind: str) -> str:

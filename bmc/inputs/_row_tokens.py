@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 from bmc import long_text
 from bmc.errors import ArtifactError, DataError, TooLongError
+from bmc.inputs._text_settings import TextSettings
 from bmc.inputs._tokenizer_file import TOKENIZER, panics_refused
-from bmc.inputs.text_settings import TextSettings
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11; devices may have 3.10
@@ -166,7 +166,8 @@ class RowTokens:
             part = text
             if self._boundaries and len(text) > _COUNT_CHARACTERS:
                 part = long_text.beginning(text, _COUNT_CHARACTERS, self._boundaries)
-            count += len(self.tokenizer.encode(part, add_special_tokens=False).ids)
+            with panics_refused("the tokenizer cannot read a text"):
+                count += len(self.tokenizer.encode(part, add_special_tokens=False).ids)
             text = text[len(part) :]
         return count
 

@@ -161,6 +161,8 @@ def _checked(values: Any, info: ArrayInput, number: int) -> NDArray[Any]:
         cast: NDArray[Any] = array.astype(info.dtype)
     if not np.isfinite(cast).all():
         raise DataError(f"row {number}: {info.name} holds numbers that are not finite in float32")
+    if info.dtype == "int64" and (cast != array).any():
+        raise DataError(f"row {number}: {info.name} holds numbers outside the range of int64")
     return cast
 
 

@@ -18,6 +18,7 @@ from bmc.errors import ArtifactError, DataError
 from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo
 from bmc.inputs._row_tokens import RowTokens, Tokens
 from bmc.inputs._rows_of_text import texts_of
+from bmc.inputs._text_settings import TextSettings
 from bmc.inputs._tokenizer_file import (
     TOKENIZER,
     beyond_table,
@@ -26,7 +27,6 @@ from bmc.inputs._tokenizer_file import (
     panics_refused,
     tokenizer_in,
 )
-from bmc.inputs.text_settings import TextSettings
 from bmc.packed import Archive
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from bmc.inputs._rows_of_text import texts_of
 from bmc.inputs._words import Words as Words
 from bmc.inputs._words import joined_words, single_spaced, windows
 from bmc.inputs._words import split_text as split_text
-from bmc.inputs.spaced import SpacedWords
 from bmc.inputs.text import (
     TextEncoder,
     TextSettings,
@@ -32,6 +31,7 @@ from bmc.inputs.text import (
     tokenizer_in,
 )
 from bmc.packed import Archive
+from bmc.spaced_words import SpacedWords
 
 KIND = "words"
 _CHUNK_ROWS = 10_000

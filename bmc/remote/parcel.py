@@ -154,7 +154,7 @@ def _modules_of(read: Sequence[Bundle]) -> list[str]:
     for bundle in read:
         manifest = bundle.manifest
         names += [
-            f"bmc.inputs.{manifest.preprocessing['kind']}",
+            f"bmc.inputs.{bundle.encoder.kind}",
             TASKS.origin(manifest.task).module,
             TARGETS.origin(manifest.target).module,
             format_of(manifest.target).session,

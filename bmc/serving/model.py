@@ -14,6 +14,7 @@ from bmc.errors import BmcError, DataError
 from bmc.inputs import Aligned, Arrays, Encoder, Many
 from bmc.inputs.text import TextEncoder
 from bmc.pipeline import Pipeline
+from bmc.precision import PRECISIONS
 from bmc.predictions import renumbered
 from bmc.serving.batches import Job, Results
 from bmc.serving.settings import ServingSettings
@@ -34,6 +35,8 @@ class ServedModel:
     The result of a row is its prediction, or an error that calls the row "row 1": its number among
     the rows of several requests would mean nothing to the client.
 
+    A row is computed alone where the rows of a batch would change its outputs.
+
     Args:
         pipeline: the loaded bundle.
         settings: rows of a batch, and the longest text.
@@ -41,9 +44,11 @@ class ServedModel:
 
     def __init__(self, pipeline: Pipeline, settings: ServingSettings) -> None:
         self._pipeline = pipeline
-        self._is_single = pipeline.bundle.manifest.task == TENSORS  # rows may differ in shape
+        manifest = pipeline.bundle.manifest
+        self._is_single = manifest.task == TENSORS  # rows may differ in shape
+        is_alone = self._is_single or PRECISIONS[manifest.precision].rows_share_ranges
         max_batch = pipeline.bundle.manifest.build.get("max_batch", settings.max_batch)
-        self._size = 1 if self._is_single else min(settings.max_batch, max_batch)
+        self._size = 1 if is_alone else min(settings.max_batch, max_batch)
         encoder = pipeline.bundle.encoder
         self._encoder: Encoder = encoder
         if isinstance(encoder, TextEncoder):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bmc.errors import DataError, RequestError
+from bmc.untrusted import unique_keys
 
 _JSON, _TEXT = "application/json", "text/plain"
 _FILES = ("image", "audio")
@@ -86,7 +87,9 @@ def _decoded(content: bytes) -> str:
 def _listed(content: bytes) -> list[Any]:
     """Return the value of "rows" in a JSON object."""
     try:
-        document = json.loads(_decoded(content), parse_constant=_refuse_constant)
+        document = json.loads(
+            _decoded(content), parse_constant=_refuse_constant, object_pairs_hook=unique_keys
+        )
     except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise RequestError(f"the body is not JSON: {error}", _UNREADABLE) from error
     rows = document.get("rows") if isinstance(document, dict) else None

@@ -7,4 +7,5 @@ import bmc
 with bmc.load(sys.argv[1], threads=1) as classify:
     for text in filter(None, map(str.strip, sys.stdin)):
         answer = classify(text)
-        print(f"{answer.label}\t{answer.score:.3f}\t{text}")
+        label = "rejected" if answer.rejected else answer.label
+        print(f"{label}\t{answer.score:.3f}\t{text}")

@@ -99,9 +99,23 @@ def tokenizers_of(reviews: Dataset) -> dict[str, Tokenizer]:
     modern.train_from_iterator(texts, BpeTrainer(special_tokens=SPECIAL, **options))
     modern.add_tokens([AddedToken("   ", normalized=True), "  "])
     add_special_tokens(modern)
+    plain = Tokenizer(models.BPE())
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.train_from_iterator(texts, BpeTrainer(special_tokens=[], **options))
+    plain.post_processor = processors.ByteLevel(trim_offsets=False)
+    parted = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    parted.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Split("-", "removed"),
+            pre_tokenizers.Split(Regex("(?i)(n't|'s)"), "removed"),
+        ]
+    )
+    parted.train_from_iterator(texts, trainer)
     trained = train_tokenizer(rows, 1000, lowercase=True)
     minilm = built_in_tokenizer("minilm")
     named = {"bert": minilm, "own": trained, "words": words, "roberta": roberta, "modern": modern}
+    named |= {"plain": plain, "parted": parted}
     return {name: Tokenizer.from_str(tokenizer.to_str()) for name, tokenizer in named.items()}
 
 

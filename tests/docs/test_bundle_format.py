@@ -60,6 +60,7 @@ def buckets_of(text: str, settings: dict[str, Any], column: int) -> list[int]:
         for count in range(1, settings["words"] + 1)
         for start in range(len(words) - count + 1)
     ]
+    spans = spans if words else [""]
     letters = [
         joined[start : start + count]
         for count in range(3, settings["characters"] + 1)

@@ -93,3 +93,9 @@ def test_settings_of_a_stranger_that_make_no_sense_are_refused(
 def test_an_input_without_a_range_is_refused() -> None:
     with pytest.raises(SettingError, match="has the invalid range"):
         ArrayInput("x", "float32", (1,), 1.0, 0.0)
+
+
+def test_an_index_beyond_int64_is_refused() -> None:
+    encoder = ArrayEncoder((ArrayInput("ids", "int64", (1,), 0, 9),))
+    with pytest.raises(DataError, match="outside the range of int64"):
+        encoder.encode([np.array([2**64 - 1], np.uint64)])

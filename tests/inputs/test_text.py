@@ -14,6 +14,7 @@ from bmc import assets, inputs, stored_rows
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import ordered_batches
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
+from tests._tokenizers import built_in_tokenizer
 
 CLS, SEP = 101, 102
 
@@ -217,3 +218,18 @@ def test_many_rows_are_cut_in_order_like_few(tokenizer: Tokenizer) -> None:
     assert len(result) == len(rows)
     for index in (0, 9_999, 10_000, 10_002):
         assert result[index] == encoder.encode([rows[index]])[0]
+
+
+def test_a_setting_that_this_version_does_not_know_is_refused(tmp_path: Path) -> None:
+    encoder = TextEncoder(built_in_tokenizer("minilm"), TextSettings(12, prompt="query: "))
+    encoder.save(tmp_path)
+    settings = encoder.to_json()
+    assert inputs.load(settings, tmp_path).to_json() == settings
+    with pytest.raises(ArtifactError, match="has the setting 'strips', which this bmc does not"):
+        inputs.load({**settings, "strips": True}, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["spaced", "words.x", "settings"])
+def test_what_is_no_kind_of_rows_is_refused(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="this bmc knows array, audio, features"):
+        inputs.load({"kind": kind}, tmp_path)

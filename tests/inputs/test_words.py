@@ -12,9 +12,9 @@ from tokenizers import normalizers
 from bmc import assets
 from bmc.errors import DataError
 from bmc.inputs import OutputRows
-from bmc.inputs.spaced import SpacedWords
 from bmc.inputs.text import TextSettings, load_tokenizer
 from bmc.inputs.words import WordEncoder, split_text
+from bmc.spaced_words import SpacedWords
 from tests.models import _encoders
 
 

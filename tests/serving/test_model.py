@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,12 @@ def test_a_row_on_which_the_runtime_fails_does_not_end_the_others_of_its_batch(
     first, bad, last = results_of(pipeline, [SHORT, LONG, SHORT])
     assert first == last == pipeline(SHORT)
     assert isinstance(bad, RuntimeError)
+
+
+def test_rows_are_computed_alone_where_others_would_change_their_outputs(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = replace(pipeline.bundle.manifest, precision="int8-dynamic")
+    monkeypatch.setattr(pipeline, "bundle", replace(pipeline.bundle, manifest=manifest))
+    jobs = ServedModel(pipeline, ServingSettings(max_batch=4)).jobs([SHORT, LONG, SHORT])
+    assert [list(job.rows) for job in jobs] == [[0], [2], [1]]

@@ -125,3 +125,8 @@ def test_more_rows_than_may_wait_are_refused_before_they_are_read() -> None:
     with pytest.raises(RequestError, match="the request has 3 rows; at most 2") as refused:
         rows_of(b'{"rows": [7, 8, 9]}', JSON, "text", max_rows=2)
     assert refused.value.status == 413
+
+
+def test_a_key_that_is_repeated_is_refused() -> None:
+    with pytest.raises(RequestError, match="not JSON"):
+        rows_of(b'{"rows": [{"age": 40, "age": 4}]}', JSON, "features")

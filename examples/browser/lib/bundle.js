@@ -106,6 +106,15 @@ export class Bundle {
     const arrays = await readArrays(await this.read("golden.npz"), "golden.npz");
     const text = new TextDecoder().decode(await this.read("golden.json"));
     const { rows, labels } = JSON.parse(text);
+    const { inputs, outputs } = this.manifest;
+    for (const [kind, tensors] of Object.entries({ input: inputs, output: outputs })) {
+      const missing = tensors.find(({ name }) => !arrays.has(`${kind}.${name}`));
+      if (missing) {
+        throw new BundleError(
+          `${this.address}: golden.npz has no ${kind} ${shown(missing.name)}; export it again`,
+        );
+      }
+    }
     return {
       rows: rows.map(
         (/** @type {any} */ row, /** @type {number} */ number) =>

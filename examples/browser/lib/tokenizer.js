@@ -65,7 +65,11 @@ export class RowTokenizer {
    */
   finished(parts) {
     const finish = /** @type {any} */ (this.tokenizer.post_processor);
-    return finish ? finish(parts[0], parts[1] ?? null, true) : { tokens: parts.flat() };
+    if (!finish) return { tokens: parts.flat() }; // of type 0, as Python's
+    const { tokens, tokens_pair, token_type_ids } = finish(parts[0], parts[1] ?? null, true);
+    if (!tokens_pair) return { tokens, token_type_ids };
+    const types = [...tokens.map(() => 0), ...tokens_pair.map(() => 1)]; // none was added
+    return { tokens: [...tokens, ...tokens_pair], token_type_ids: types };
   }
 
   /**

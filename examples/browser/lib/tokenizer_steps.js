@@ -124,9 +124,31 @@ function splitting(step) {
     }
     default: {
       const split = splitAt(step);
-      return (texts) => split.pre_tokenize(texts);
+      if (!/^removed$/i.test(step.behavior)) return (texts) => split.pre_tokenize(texts);
+      const pattern = new RegExp(/** @type {RegExp} */ (split.pattern).source, "gu");
+      const flags = /** @type {RegExp} */ (split.pattern).flags;
+      const matched = flags.includes("i") ? new RegExp(pattern.source, "giu") : pattern;
+      return (texts) => texts.flatMap((text) => between(text, matched));
     }
   }
+}
+
+/**
+ * Return what lies between the matches of a pattern; String.split would also return its groups.
+ *
+ * @param {string} text
+ * @param {RegExp} pattern with the flag g
+ * @returns {string[]}
+ */
+function between(text, pattern) {
+  const parts = [];
+  let start = 0;
+  for (const match of text.matchAll(pattern)) {
+    parts.push(text.slice(start, match.index));
+    start = match.index + match[0].length;
+  }
+  parts.push(text.slice(start));
+  return parts.filter((part) => part !== "");
 }
 
 /**

@@ -111,8 +111,10 @@ function takeFiles(label, accept, read, predict) {
     picture.hidden = !accept.startsWith("image");
     if (!picture.hidden) picture.src = URL.createObjectURL(file);
     try {
-      predict(await read(file));
+      const row = await read(file);
+      if (input.files?.[0] === file) predict(row); // another file may have been chosen meanwhile
     } catch (error) {
+      if (input.files?.[0] !== file) return;
       newest = undefined;
       showNothing();
       showProblem(error);

@@ -1,5 +1,7 @@
 #include "bundle.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "error.hpp"
@@ -60,6 +62,11 @@ std::vector<TensorInfo> tensors_of(const Json& json, const char* key, const std:
   return tensors;
 }
 
+/// Without a setting that is not known, texts would be read otherwise.
+constexpr std::array<const char*, 10> kTextSettings{
+    "kind",       "max_length", "columns",     "pad_id",     "vocabulary", "truncation_side",
+    "pair_types", "type_input", "html_breaks", "prompt"};
+
 TextSettings text_settings(const Json& json, const std::string& what) {
   TextSettings settings;
   constexpr std::int64_t kMaxLength = 8192, kMaxId = INT32_MAX;
@@ -67,6 +74,12 @@ TextSettings text_settings(const Json& json, const std::string& what) {
   settings.columns = static_cast<std::size_t>(size_of(json, "columns", what, 2));
   if (settings.max_length < 4 || settings.columns < 1) {
     throw Error(what + ": max_length or columns is too small; export it again");
+  }
+  for (const auto& entry : json.items()) {
+    if (std::find(kTextSettings.begin(), kTextSettings.end(), entry.key()) == kTextSettings.end()) {
+      throw Error(what + ": preprocessing has the setting " + in_quotes(entry.key()) +
+                  ", which this program does not know; build a newer version of it");
+    }
   }
   settings.pad_id = size_of(json, "pad_id", what, kMaxId);
   if (json.contains("vocabulary")) settings.vocabulary = size_of(json, "vocabulary", what, kMaxId);
@@ -200,6 +213,12 @@ void check_external_data(const Bundle& bundle) {
 void check_listed(const Bundle& bundle) {
   std::vector<std::string> needed{"golden.npz"};
   const std::string& model = bundle.manifest.model;
+  const std::string suffix = fs::path(model).extension().string();
+  const std::string& target = bundle.manifest.target;
+  if ((target == "onnx" && suffix != ".onnx") || (target == "openvino" && suffix != ".xml")) {
+    throw Error("bundle " + bundle.folder.string() + ": its model " + in_quotes(model) +
+                " is no file of " + target + "; export it again");
+  }
   if (bundle.manifest.target != "pytorch") needed.push_back(model);
   if (bundle.manifest.target == "openvino") {
     needed.push_back(fs::path(model).replace_extension(".bin").generic_string());

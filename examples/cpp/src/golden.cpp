@@ -55,6 +55,14 @@ Golden read_golden(const Bundle& bundle) {
     } catch (const Json::exception&) {
       throw Error(what + ": " + kRows + " holds something else than texts; export it again");
     }
+    for (const auto& [name, tensor] : golden.outputs) {
+      const bool fits = !tensor.shape.empty() &&
+                        tensor.shape[0] == static_cast<std::int64_t>(golden.texts.size());
+      if (!golden.texts.empty() && !fits) {
+        throw Error(what + ": " + kArrays + " has other rows of " + in_quotes(name) + " than " +
+                    kRows + "; export it again");
+      }
+    }
   }
   return golden;
 }

@@ -106,6 +106,10 @@ Prediction Pipeline::operator()(const Row& row, std::size_t number) const {
 
 std::vector<Prediction> Pipeline::predictions(const Tensors& inputs, std::size_t first) const {
   const Manifest& manifest = bundle_.manifest;
+  if (manifest.failure) {
+    throw Error("bundle " + bundle_.folder.string() + " failed a check when it was exported (" +
+                *manifest.failure + "); export it again");
+  }
   const Tensors outputs = run(inputs);
   std::vector<Prediction> predictions =
       predictions_of(outputs.at(manifest.outputs[0].name), bundle_, first);

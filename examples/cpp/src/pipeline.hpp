@@ -35,7 +35,8 @@ class Pipeline {
 
   /// Predicts for a text in UTF-8, or a pair of texts; `number` counts rows in messages.
   ///
-  /// Throws Error if the bundle takes no texts or the row is empty or not UTF-8.
+  /// Throws Error if the bundle takes no texts or failed a check when it was exported, or if the
+  /// row is empty or not UTF-8.
   Prediction operator()(const Row& row, std::size_t number = 1) const;
   Prediction operator()(const std::string& text) const { return (*this)(Row{text}); }
 

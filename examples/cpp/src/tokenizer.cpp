@@ -138,6 +138,14 @@ Tokenizer::Tokenizer(const TokenizerSettings& settings)
     if (token.normalized) token.content = normalize(token.content);
     if (!token.content.empty()) (token.normalized ? normalized_added_ : added_).push_back(token);
   }
+  // A text is cut at white space, unless the normalizer removes it: it would join words then.
+  for (const NormalizerStep& step : normalizer_) {
+    for (const Range& range : step.removed) {
+      for (const char32_t code : {U' ', U'\t', U'\n', U'\r'}) {
+        if (range.first <= code && code <= range.last) may_cut_ = false;
+      }
+    }
+  }
   for (auto* tokens : {&added_, &normalized_added_}) {
     std::stable_sort(tokens->begin(), tokens->end(), [](const AddedToken& a, const AddedToken& b) {
       return a.content.size() > b.content.size();
@@ -147,7 +155,8 @@ Tokenizer::Tokenizer(const TokenizerSettings& settings)
 
 void Tokenizer::append(CodesView text, TokenSink& sink) const {
   while (!text.empty() && !sink.is_full()) {
-    const std::size_t end = std::min(text.find_first_of(U" \t\n\r", kPart), text.size());
+    const std::size_t end =
+        may_cut_ ? std::min(text.find_first_of(U" \t\n\r", kPart), text.size()) : text.size();
     append_part(text.substr(0, end), sink.ids());
     sink.trim();
     text.remove_prefix(end);

@@ -60,6 +60,7 @@ class Tokenizer {
   std::vector<AddedToken> added_, normalized_added_;  // the longest ones first
   std::vector<TemplatePart> single_, pair_;
   WordPiece pieces_;
+  bool may_cut_ = true;  // at white space, where a text is long
 };
 
 }  // namespace bmc

@@ -241,7 +241,7 @@ TokenizerSettings read_tokenizer(const std::string& text, const std::string& wha
   }
   read_added(part("added_tokens"), what, settings);
   settings.single = {{{}, 0, 0}};
-  settings.pair = {{{}, 0, 0}, {{}, 1, 1}};
+  settings.pair = {{{}, 0, 0}, {{}, 1, 0}};  // type 0, as of the tokenizers package in batches
   bool has_template = false;
   for_each_step(part("post_processor"), "processors", what,
                 [&](const Json& step, const std::string& type) {

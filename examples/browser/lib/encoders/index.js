@@ -16,6 +16,17 @@ import { TextEncoder as RowEncoder } from "./text.js";
  * @property {(rows: any[]) => Record<string, Tensor>} batch encode rows into tensors, by name
  */
 
+const OF_TEXT = ["max_length", "columns", "pad_id", "truncation_side", "pair_types"];
+/**
+ * The settings of each kind: without one that is not known, rows would be read otherwise.
+ *
+ * @type {Record<string, string[]>}
+ */
+const KNOWN = {
+  text: ["kind", ...OF_TEXT, "vocabulary", "html_breaks", "type_input", "prompt"],
+  image: ["kind", "layout", "height", "width", "channels", "mean", "std", "any_size"],
+  audio: ["kind", "rate", "samples"],
+};
 const READ = "text, image and audio";
 const INSTEAD = { ngram: ", or distill a model of text (bmc distill --student tiny)" };
 
@@ -28,6 +39,14 @@ const INSTEAD = { ngram: ", or distill a model of text (bmc distill --student ti
  * @throws {BundleError} the kind is not one that a page reads
  */
 export async function encoderOf(settings, readFile) {
+  const known = /** @type {string[] | undefined} */ (KNOWN[settings.kind]);
+  const unknown = known && Object.keys(settings).find((name) => !known.includes(name));
+  if (unknown) {
+    throw new BundleError(
+      `the bundle has the setting ${shown(unknown)} of preprocessing, which this page does not ` +
+        "know: take a newer one",
+    );
+  }
   switch (settings.kind) {
     case "text":
       return new RowEncoder(settings, await parsedFile("tokenizer.json", readFile));
