@@ -221,6 +221,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "left": {"truncation_side": "left", "max_length": 13, "prompt": "query: "},
     "pairs": {**PAIR, "max_length": 22},
     "pairs-left": {**PAIR, "max_length": 31, "truncation_side": "left"},
+    "pairs-bare": {**PAIR, "max_length": 22},
+    "joined": {},
     "mpnet": {},
     "trained": {},
     "trained-cased": {},
@@ -231,8 +233,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def test_tokens_are_those_of_python(run: Run, bundle: BundleOf, tmp_path: Path, name: str) -> None:
     settings = SETTINGS[name]
     lines: list[Any] = texts(name, 600)
+    lines[:2] = [("ⵢ" * 70 + "\t" + "ⵢ" * 29 + " ") * 60, "a\tb c"]
 
     def change(folder: Path) -> None:
+        file = folder / "tokenizer.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if name == "pairs-bare":
+            file.write_text(json.dumps({**content, "post_processor": None}), encoding="utf-8")
+        if name == "joined":  # without white space that splits words elsewhere
+            control = {"type": "Replace", "pattern": {"Regex": "[\\u0000-\\u001f]"}, "content": ""}
+            steps = {"type": "Sequence", "normalizers": [control, content["normalizer"]]}
+            file.write_text(json.dumps({**content, "normalizer": steps}), encoding="utf-8")
         if name == "mpnet":
             shutil.copy(assets.fetch("mpnet") / "tokenizer.json", folder)
         if name.startswith("trained"):
@@ -392,6 +403,21 @@ def test_bundles_that_do_not_fit_or_were_changed_are_refused(
     refused(bpe, "this program does not know the model 'BPE'; it reads the WordPiece tokenizers")
     two_templates = changed(path, tmp_path / "templates", second_template)
     refused(two_templates, "this program does not know a second post-processor")
+    newer_setting = changed(path, tmp_path / "setting", strips=True)
+    refused(newer_setting, "has the setting 'strips', which this program does not know")
+    failed = Path(shutil.copytree(path, tmp_path / "failed"))
+    bundles.write(failed, replace(bundles.read(failed).manifest, failure="accuracy 0.5"))
+    refused(failed, "failed a check when it was exported (accuracy 0.5); export it again")
+
+    def fewer_outputs(folder: Path) -> None:
+        arrays = dict(np.load(folder / "golden.npz"))
+        arrays["output.logits"] = arrays["output.logits"][:1]
+        np.savez(folder / "golden.npz", **arrays)
+
+    one_row = changed(path, tmp_path / "rows", fewer_outputs)
+    check = run("onnx", "check", one_row, "--calls", 2)
+    assert check.returncode == 2
+    assert b"golden.npz has other rows of 'logits' than golden.json" in check.stderr
     arrays = changed(path, tmp_path / "arrays", kind="array", inputs=[])
     refused(arrays, "takes rows of the kind 'array', and this program reads texts alone: pass its")
     for folder in (bpe, arrays):  # their tensors are checked all the same
