@@ -9,7 +9,7 @@ folder, which is removed when the pipeline is closed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -20,27 +20,19 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc import batching, deviation, model_outputs
+from bmc import batching, deviation, model_outputs, predicting, raw_rows
 from bmc import bundle as bundles
 from bmc.bundle import Bundle
 from bmc.contracts import tasks
 from bmc.errors import (
-    ArtifactError,
     BmcError,
-    DataError,
     OutputsWarning,
     SettingError,
     UnknownError,
     UsageError,
 )
 from bmc.inputs import Arrays, Many
-from bmc.predictions import (
-    PipelineOutput,
-    or_rejected,
-    predictions_of,
-    predictions_of_rows,
-    renumbered,
-)
+from bmc.predictions import PipelineOutput
 from bmc.sessions import SharedSession, for_target, with_files
 from bmc.targets import RuntimeOptions, Session
 
@@ -49,10 +41,6 @@ if TYPE_CHECKING:
 
 _BATCH_SIZE = 32
 _MEMORY_MB = 256.0
-_FRAME = (
-    "the items of a data frame are its columns' names: pass the column with the rows, such as "
-    "frame['text']"
-)
 
 
 class Pipeline:
@@ -117,19 +105,18 @@ class Pipeline:
         """
         _check_errors(errors)
         bundle = self.bundle  # its encoder is kept until this call ends, whoever closes meanwhile
-        if self.kind == "features":
-            row = _without_frame(row)
+        row = raw_rows.without_frame(row, self.kind)
         if isinstance(row, Iterator):
-            return self._predict_stream(row, errors == "raise")
+            return self._stream(row, errors == "raise")
         if isinstance(row, list):
-            results = list(self._predict_stream(iter(row), errors == "raise"))
+            results = list(self._stream(iter(row), errors == "raise"))
             is_matrix = bundle.manifest.task == tasks.EMBEDDING and errors == "raise"
             return self._matrix(results) if is_matrix else results
-        if self._returns_tensors:
+        if bundle.manifest.task == tasks.TENSORS:
             return self.tensors(row)
-        prediction = _predictions_of(bundle, [row], self.outputs([row]))[0]
+        prediction = predicting.of_outputs(bundle, [row], self.outputs([row]))[0]
         if prediction is None:
-            raise self._not_finite("this row")
+            raise predicting.not_finite(bundle, "this row")
         return prediction
 
     def batch(
@@ -172,14 +159,13 @@ class Pipeline:
         if not memory_mb > 0:
             raise SettingError(f"memory_mb is {memory_mb!r}; it must be above 0")
         self._shared.current()  # raises where the pipeline is closed
-        if self.kind == "features":
-            rows = _without_frame(rows)
-        _check_several(rows, self.kind)
+        rows = raw_rows.without_frame(rows, self.kind)
+        raw_rows.check_several(rows, self.kind)
         limit = 1e6 * memory_mb
         fitting = max(1.0, limit / batching.bytes_of_tensors(self.bundle))
         batch_size = int(min(model_outputs.batch_size_of(self.bundle, size), fitting))
         windows = batching.windows(rows, batching.cost_of(self.bundle), limit)
-        return self._predict_windows(windows, errors == "raise", batch_size)
+        return predicting.of_windows(self, windows, errors == "raise", batch_size)
 
     def outputs(
         self,
@@ -207,10 +193,7 @@ class Pipeline:
             UsageError: the pipeline is closed.
         """
         bundle = self.bundle
-        if hasattr(rows, "columns") and self.kind != "features":
-            raise DataError(_FRAME)
-        if hasattr(rows, "iloc") and not hasattr(rows, "columns"):
-            rows = list(rows)  # a pandas Series, whose rows[index] looks a label up, no position
+        rows = raw_rows.by_position(rows, self.kind)
         with self._shared.in_use() as session:
             encoded = bundle.encoder.encode(rows)
             return model_outputs.compute(bundle, session, encoded, batch_size, advance)
@@ -358,103 +341,10 @@ class Pipeline:
             f"bmc.load({str(self._path)!r})"
         )
 
-    def _predict_stream(self, rows: Iterator[Any], strict: bool) -> Iterator[Any]:
+    def _stream(self, rows: Iterator[Any], strict: bool) -> Iterator[Any]:
         """Predict window by window: only the rows of one window are in memory."""
         windows = iter(lambda: list(islice(rows, batching.MAX_ROWS)), [])
-        return self._predict_windows(windows, strict, _BATCH_SIZE)
-
-    def _predict_windows(
-        self, windows: Iterator[list[Any]], strict: bool, batch_size: int
-    ) -> Iterator[Any]:
-        first = 1
-        for window in windows:
-            yield from self._predict_window(window, first, strict, batch_size)
-            first += len(window)
-
-    def _predict_window(
-        self, rows: list[Any], first: int, strict: bool, batch_size: int
-    ) -> list[PipelineOutput | BmcError]:
-        """Predict for the rows of a window; a row without a prediction gets its error.
-
-        Args:
-            rows: raw rows.
-            first: number of the first row, for messages.
-            strict: raise the first error.
-            batch_size: rows in a batch.
-
-        Raises:
-            BmcError: a row has no prediction, and `strict` is set.
-        """
-        errors_by_index: dict[int, BmcError] = {}
-        bundle = self.bundle
-        if self._returns_tensors:
-            errors_by_index = _bad_rows(bundle, rows, first, strict)
-            tensors: list[Any] = []
-            for index, row in enumerate(rows):
-                try:
-                    tensors.append(errors_by_index.get(index) or self.tensors(row))
-                except ArtifactError as error:
-                    tensors.append(_of_row(error, first + index))
-                    if strict:
-                        raise tensors[-1] from error
-            return tensors
-        rows_of_outputs = rows
-        try:
-            try:
-                outputs = self.outputs(rows, batch_size)
-            except DataError:
-                errors_by_index = _bad_rows(bundle, rows, first, strict)
-                if not errors_by_index:  # every row can be encoded alone, but not all together
-                    raise
-                rows_of_outputs = [
-                    row for index, row in enumerate(rows) if index not in errors_by_index
-                ]
-                outputs = np.empty((0, 1), np.float32)
-                if rows_of_outputs:
-                    outputs = self.outputs(rows_of_outputs, batch_size)
-        except ArtifactError:
-            rows_of_outputs, outputs, errors_by_index = self._computed_alone(rows, first, strict)
-        made = _predictions_of(bundle, rows_of_outputs, outputs) if len(outputs) else []
-        predictions = iter(made)
-        results: list[PipelineOutput | BmcError] = []
-        for index in range(len(rows)):
-            prediction = errors_by_index.get(index) or next(predictions)
-            if prediction is None:
-                prediction = self._not_finite(f"row {first + index}")
-                if strict:
-                    raise prediction
-            results.append(prediction)
-        return results
-
-    def _computed_alone(
-        self, rows: list[Any], first: int, strict: bool
-    ) -> tuple[list[Any], NDArray[np.float32], dict[int, BmcError]]:
-        """Compute each row by itself, where the runtime refuses them together.
-
-        Returns:
-            the rows that have outputs, these outputs, and the errors of the other rows by index.
-
-        Raises:
-            BmcError: a row is refused alone, and `strict` is set.
-        """
-        computed: list[Any] = []
-        parts = [np.empty((0, 1), np.float32)]
-        errors_by_index: dict[int, BmcError] = {}
-        for index, row in enumerate(rows):
-            try:
-                part = self.outputs([row], 1)
-            except (ArtifactError, DataError) as error:
-                errors_by_index[index] = _of_row(error, first + index)
-                if strict:
-                    raise errors_by_index[index] from error
-            else:
-                computed.append(row)
-                parts.append(part)
-        return computed, np.concatenate(parts[1:] or parts), errors_by_index
-
-    @property
-    def _returns_tensors(self) -> bool:
-        return self.bundle.manifest.task == tasks.TENSORS
+        return predicting.of_windows(self, windows, strict, _BATCH_SIZE)
 
     def _matrix(self, vectors: list[Any]) -> NDArray[np.float32]:
         """Return the vectors of a list of rows as one array, float32 (rows, width)."""
@@ -470,44 +360,7 @@ class Pipeline:
             rows: raw rows.
             outputs: their outputs; see `outputs`.
         """
-        return _predictions_of(self.bundle, rows, outputs)
-
-    def _not_finite(self, row: str) -> ArtifactError:
-        return ArtifactError(
-            f"bundle {self.bundle.path}: the outputs for {row} are NaN or infinite; "
-            f"bmc check {self.bundle.path} says whether it is damaged"
-        )
-
-
-def _predictions_of(
-    bundle: Bundle, rows: Sequence[Any], outputs: NDArray[np.float32]
-) -> list[PipelineOutput | None]:
-    """Turn a model's outputs into predictions of rows; see `Pipeline.predictions`."""
-    manifest = bundle.manifest
-    predictions = predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
-    if manifest.reject_below is not None:
-        predictions = [or_rejected(each, manifest.reject_below) for each in predictions]
-    return predictions_of_rows(predictions, rows, bundle.encoder, manifest.task, manifest.labels)
-
-
-def _of_row(error: ArtifactError | DataError, number: int) -> BmcError:
-    """Return the error of a row that was computed alone, with its number."""
-    if isinstance(error, DataError):
-        return renumbered(error, number)
-    return ArtifactError(f"row {number}: {error}")
-
-
-def _bad_rows(bundle: Bundle, rows: list[Any], first: int, strict: bool) -> dict[int, BmcError]:
-    """Return the errors of the rows that cannot be encoded alone, by index."""
-    encoder, errors_by_index = bundle.encoder, dict[int, BmcError]()
-    for index, row in enumerate(rows):
-        try:
-            encoder.batch(encoder.encode([row]), [0])
-        except DataError as error:
-            errors_by_index[index] = renumbered(error, first + index)
-            if strict:
-                raise errors_by_index[index] from error
-    return errors_by_index
+        return predicting.of_outputs(self.bundle, rows, outputs)
 
 
 def load(
@@ -561,44 +414,9 @@ def load(
     return pipeline
 
 
-def _without_frame(rows: Any) -> Any:
-    """Return the rows of a data frame, or what is none as it is."""
-    from bmc.inputs.features import is_frame, rows_of_frame  # noqa: PLC0415  for tables alone
-
-    return rows_of_frame(rows) if is_frame(rows) else rows
-
-
 def _check_errors(errors: object) -> None:
     if errors not in ("raise", "return"):
         raise SettingError(f'errors is {errors!r}; "raise" and "return" are possible')
-
-
-def _check_several(rows: object, kind: str) -> None:
-    """Refuse one row in place of several: the characters of a text are no rows.
-
-    Args:
-        rows: what was passed.
-        kind: kind of the model's rows.
-
-    Raises:
-        DataError: `rows` is one row, or a data frame, whose column has the rows.
-    """
-    if hasattr(rows, "columns") and hasattr(rows, "__getitem__") and kind != "features":
-        raise DataError(_FRAME)
-    is_row = isinstance(rows, str | bytes | bytearray | Mapping) or _is_one_array(rows, kind)
-    if is_row or (not hasattr(rows, "__iter__") and not hasattr(rows, "__getitem__")):
-        raise DataError(
-            f"batch takes an iterable of rows, and this is {type(rows).__name__}: pass a list of "
-            "rows, or call the pipeline with one row"
-        )
-
-
-def _is_one_array(rows: object, kind: str) -> bool:
-    """Tell whether an array is one image or one series, whose own first axis is none of rows."""
-    shape: tuple[int, ...] = rows.shape if isinstance(rows, np.ndarray) else ()
-    if kind == "image":
-        return len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3, 4))
-    return kind == "series" and len(shape) == 2 and shape[-1] == 1
 
 
 def _working_folder_of(folder: Path) -> str:
