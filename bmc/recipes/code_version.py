@@ -20,7 +20,7 @@ _MODELS = (
     *("structure", "tasks", "training"),
     *("arrays.py", "artifact.py", "building.py", "data_files.py", "description.py", "folds.py"),
     *("label_names.py", "long_text.py", "memory.py", "model.py", "precision.py", "processes.py"),
-    *("predictions.py", "split.py"),
+    *("predictions.py", "spaced_words.py", "split.py"),
     *("stored_rows.py", "tag_schemes.py", "tag_sequences.py", "weights_header.py"),
     *("measure/custom.py", "measure/frechet.py", "measure/*scores.py", "measure/statistics.py"),
     *("workflows/baselines.py", "workflows/data.py", "workflows/scoring.py"),
@@ -41,6 +41,8 @@ _BUNDLES = (
     *(
         "onnx_files.py",
         "pipeline.py",
+        "predicting.py",
+        "raw_rows.py",
         "sessions.py",
         "vector_precision.py",
         "measure/rejection.py",
@@ -58,7 +60,7 @@ _OF_VERB: Mapping[str, tuple[str, ...]] = {
         *("workflows/lessons.py", "workflows/named_teachers.py", "workflows/preparation.py"),
         *("workflows/student_folders.py", "workflows/students.py"),
         *("batching.py", "bundle.py", "golden.py", "manifest.py", "model_outputs.py"),
-        *("pipeline.py", "sessions.py"),
+        *("pipeline.py", "predicting.py", "raw_rows.py", "sessions.py"),
         "targets",  # a bundle may teach
     ),
     "prune": (
