@@ -35,7 +35,7 @@ WITHOUT_EFFECT = {
 }
 OF_BUNDLES = {  # a training imports them, and reads no bundle
     *("bmc.batching", "bmc.bundle", "bmc.golden", "bmc.manifest", "bmc.model_outputs"),
-    *("bmc.pipeline", "bmc.sessions", "bmc.targets"),
+    *("bmc.pipeline", "bmc.predicting", "bmc.raw_rows", "bmc.sessions", "bmc.targets"),
 }
 
 
