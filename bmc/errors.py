@@ -150,7 +150,7 @@ class MissingError(BmcError):
 
 
 class OutputsWarning(UserWarning):
-    """The outputs of a bundle on this device differ from those at its export."""
+    """A bundle failed a check at its export, or its outputs here differ from those then."""
 
 
 def reason_of(error: BaseException, line: int = 0) -> str:

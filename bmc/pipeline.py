@@ -381,7 +381,8 @@ def load(
         threads: number of CPU threads of the runtime; None or 0 leaves the choice to it. Texts of a
             list are tokenized by all cores, unless RAYON_NUM_THREADS says otherwise.
         warm: predict the rows that the bundle holds now, so that the first call is as fast as later
-            calls, and warn (`OutputsWarning`) if their outputs differ from those at the export.
+            calls, and warn (`OutputsWarning`) if their outputs differ from those at the export. A
+            bundle that failed a check there is warned of in any case.
 
     Raises:
         UnknownError: there is no such folder, or no such target.

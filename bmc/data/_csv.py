@@ -48,7 +48,7 @@ def records(
                 places = _places(path, line, header, columns, delimiter, values)
             elif len(fields) != len(header):
                 raise DataError(_ragged(path, line, fields, header, delimiter))
-            elif delimiter == "\t" and any("\t" in field and "\n" in field for field in fields):
+            elif delimiter == "\t" and _are_lines(fields, len(header)):
                 raise DataError(
                     f"{path}: lines {line} to {rows.line_num} would be one row, with tabs inside a "
                     "field that begins with a quote: the file does not quote its fields; remove "
@@ -56,6 +56,12 @@ def records(
                 )
             else:
                 yield line, [fields[index] for index in places]
+
+
+def _are_lines(fields: Sequence[str], columns: int) -> bool:
+    """Tell whether a row of several lines would be a row in each of them, without its quotes."""
+    lines = "\t".join(fields).splitlines()
+    return len(lines) > 1 and all(line.count("\t") == columns - 1 for line in lines)
 
 
 def names(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from bmc.data import _unlabeled
 from bmc.data._dataset import Dataset, Examples, Table
 from bmc.data._tables import FORMATS
 from bmc.data_files import check_file
+from bmc.errors import DataError
 from bmc.split import keys_of
 
 LINES = ".txt"
@@ -59,6 +61,9 @@ def as_single_texts(data: Dataset) -> Dataset:
 
     Args:
         data: pairs of texts, whose labels are similarities.
+
+    Raises:
+        DataError: no text is left to train on.
     """
     parts = {}
     for name in ("train", "validation", "test"):
@@ -74,6 +79,13 @@ def as_single_texts(data: Dataset) -> Dataset:
             "pairs, too, and are left out of training"
         )
         kept = np.flatnonzero(is_new).tolist()
+        if not kept:
+            raise DataError(
+                f"data {data.name!r}: every text of its training pairs is in a held-out pair, too; "
+                "add pairs of other texts"
+            )
+        digest = hashlib.sha256(f"{data.fingerprint} without held-out texts".encode()).hexdigest()
+        data = replace(data, fingerprint=digest)
         parts["train"] = Examples(
             tuple(parts["train"].rows[index] for index in kept),
             tuple(parts["train"].labels[index] for index in kept),

@@ -167,14 +167,25 @@ def _refuse_unknown(settings: Mapping[str, Any], encoder: Encoder) -> None:
     Raises:
         ArtifactError: there is one.
     """
-    known = set(encoder.to_json())
+    known = dict(encoder.to_json())
     if is_dataclass(own := getattr(encoder, "settings", None)):
-        known.update(field.name for field in fields(own))  # also those that are written if not ""
-    if unknown := sorted(settings.keys() - known):
+        names = [field.name for field in fields(own)]  # also those that are written if not ""
+        known = {**dict.fromkeys(names), **known}
+    if unknown := sorted(_unknown(settings, known)):
         raise ArtifactError(
             f"preprocessing of kind {encoder.kind!r} has the setting {unknown[0]!r:.60}, which "
             "this bmc does not know: install the version that wrote it"
         )
+
+
+def _unknown(settings: Any, known: Any) -> set[str]:
+    """Return the keys of a JSON value that another of the same form lacks."""
+    if isinstance(settings, Mapping) and isinstance(known, Mapping):
+        inner = [_unknown(value, known[key]) for key, value in settings.items() if key in known]
+        return {str(key) for key in settings.keys() - known.keys()}.union(*inner)
+    if isinstance(settings, list) and isinstance(known, list):
+        return set().union(*map(_unknown, settings, known))
+    return set()
 
 
 def kind_of_rows(kind: str) -> str:

@@ -192,9 +192,9 @@ def run_plan(
         if missing:
             for step in missing.values():
                 check_step(step)
-                for name in step.inputs.values():
-                    if name in results:  # made here before there was a shared location
-                        store.share(keys[name])
+            taken = {name for step in missing.values() for name in step.inputs.values()}
+            for name in sorted(taken & results.keys()):  # made before there was a shared location
+                store.share(keys[name])
             made = runner(width_of(plan)) if callable(runner) else runner
             made.on_event = progress.tell
             try:

@@ -120,7 +120,7 @@ def measurement_key(plan: Plan, store: StepStore, paths: list[Path], is_timed: b
     bundles = _manifests(paths, store)
     relatives: list[list[str]] = []
     if any(gate.is_relative for gate in read_gates(plan.gates)):  # judged beside other bundles
-        relatives = _manifests(workspace.entries("bundle"), store)
+        relatives = sorted(_manifests(workspace.entries("bundle"), store))
     settings = [plan.bench, plan.gates, dict(plan.measurement), plan.report, relatives]
     here: dict[str, Any] = machine.runtime_versions() if is_timed else {}
     if is_timed:

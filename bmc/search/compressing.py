@@ -46,6 +46,7 @@ _LEFT = 0.2  # of the time, which finalists have at least: they are exported and
 _TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
 _BASE, _RATE, _LEARNED = "base", "rows a second", "rows of all trials"
 _FINISHED = "finished search"  # its minutes and its finalists
+_NOTHING = {"minutes": 0.0, "finalists": 0}
 _PLAN = "plan of the finalists"  # seconds for them, as long as the same is asked for
 
 
@@ -135,8 +136,10 @@ def compress(
     objectives = budgets.objectives()
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)
-    places = replace(places, study=study.digest)
-    if before is not None and before.study == study.digest and _is_over(study, options, places):
+    places = replace(places, study=study.number)
+    is_of_this = before is not None and (before.target, before.budgets) == (target, budgets)
+    is_of_this = is_of_this and before is not None and before.study in ("", study.number)
+    if before is not None and is_of_this and _is_over(study, options, places):
         return _checked(before)
     places.take(options.finalists, files.force, folder)  # what another search made is not replaced
     with closing(_runner(options, store)) as runner:
@@ -237,6 +240,9 @@ def _search(
         winners, remaining = list[Winner](), list(trained)
         while not winners and remaining:
             front, sentence = finalists.front_of(remaining, limits, budgets, expectation)
+            if len(front) > options.finalists:
+                console.note(f"{len(front)} models are within the limits; --finalists takes more")
+                front = front[: options.finalists]
             winners = publishing.publish(trials, front, limits, outputs, test)
             remaining = [each for each in remaining if each not in front]
         if not winners:
@@ -261,11 +267,16 @@ def _search(
             picture=drawn,
             sentence=sentence,
             left_out=trials.space.left_out,
-            study=study.digest,
+            study=study.number,
         )
-        trials.keep_trained([(each.trial, each.effort) for each in trained])
+        trials.keep_trained([each.kept for each in trained])
+        before = study.kept(_FINISHED) or _NOTHING
         minutes = options.minutes if options.trials is None else 0.0
-        study.keep(_FINISHED, {"minutes": minutes, "finalists": options.finalists})
+        finished = {
+            "minutes": max(minutes, before["minutes"]),
+            "finalists": max(options.finalists, before["finalists"]),
+        }
+        study.keep(_FINISHED, finished)
         result.write(found)
     for path in (objective.baseline, *places.folder.glob("finalist-*")):
         writing.remove(path)
@@ -331,7 +342,7 @@ def _is_over(study: Study, options: SearchOptions, places: Places) -> bool:
         options: what is asked for now.
         places: where its models and bundles are.
     """
-    finished = study.kept(_FINISHED) or {"minutes": 0.0, "finalists": 0}
+    finished = study.kept(_FINISHED) or _NOTHING
     if options.finalists > finished["finalists"]:
         return False
     if any(workspace.kind_of(path) is None for path in places.earlier()):

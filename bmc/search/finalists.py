@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -27,7 +26,7 @@ from bmc.search.full_training import FullTraining, ShortTraining, Trained
 from bmc.search.halving import beats, is_affordable
 from bmc.search.objective import FAILURES
 from bmc.search.space import Candidate
-from bmc.search.trials import Trials, best_of, best_rung, ranking, seconds_of
+from bmc.search.trials import Kept, Trials, best_of, best_rung, ranking, seconds_of
 from bmc.workflows import students
 
 _ERROR = 0.5  # points by which a score of some validation rows may differ from that of all
@@ -38,8 +37,7 @@ class Finalist:
     """A candidate that was trained in full.
 
     Args:
-        trial: number of its trial.
-        effort: how it was trained.
+        kept: its trial, and how it was trained.
         words: its steps in words.
         steps: its steps.
         model: its model directory.
@@ -47,8 +45,7 @@ class Finalist:
         measured: points of the validation score lost, and size; the latency follows.
     """
 
-    trial: int
-    effort: Effort
+    kept: Kept
     words: str
     steps: tuple[Step, ...]
     model: Path
@@ -119,11 +116,26 @@ def train(
             slowest one did.
     """
     earlier = _of_earlier_calls(trials)
-    known = [finalist.steps for finalist in earlier]
     planned = {trial.number: _Planned.of(trials, trial, full) for trial in chosen}
+    tried_before = [(kept.trial, kept.full) for kept in trials.trained_in_full()]
+    chosen = [
+        trial
+        for trial in chosen
+        if (trial.number, planned[trial.number].effort) not in tried_before
+    ]
     made: set[int] = set()
     if trials.width > 1:  # in parallel; those that fail say so below
-        made = _in_time(planned, [trial.number for trial in chosen], count, full, end, trials.width)
+        numbers = [
+            trial.number
+            for trial in chosen
+            if not trials.objective.has(
+                trials.steps(trials.candidate(trial), planned[trial.number].effort)
+            )
+        ]
+        missing = count - (len(chosen) - len(numbers))
+        made = _in_time(planned, numbers, missing, full, end, trials.width)
+        if not made and missing == count and not earlier:
+            made = set(numbers[:1])
         first = [trial for trial in chosen if trial.number in made]
         started = time.monotonic()
         trials.objective.make(
@@ -139,10 +151,7 @@ def train(
         effort, begun = planned[trial.number].effort, time.monotonic()
         seconds = planned[trial.number].seconds(full, answered)
         candidate = trials.candidate(trial)
-        steps = trials.steps(candidate, effort)
-        if steps in known:
-            continue
-        is_made = trial.number in made or trials.objective.has(steps)
+        is_made = trial.number in made or trials.objective.has(trials.steps(candidate, effort))
         is_first = not (finalists or earlier)
         if not is_first and not is_made and begun + (seconds or longest) > end:
             continue
@@ -155,13 +164,16 @@ def train(
                 break
             folder = trials.objective.folder / f"finalist-{number}-{len(tried)}"
             try:
-                tried.append(_finalist(trials, trial, of_effort, folder))
+                kept = Kept(trial.number, of_effort, effort)
+                tried.append(_finalist(trials, trial, kept, folder))
             except StorageError:
                 raise
             except FAILURES as error:
                 console.note(f"left out: {reason_of(error)}")
         if tried:
-            finalists.append(_nearest(tried))
+            best = _nearest(tried)
+            if best.steps not in [each.steps for each in earlier]:  # its short training won again
+                finalists.append(best)
             answered = max(answered, effort.unlabeled, effort.unlabeled_tuning)
         longest = max(longest, time.monotonic() - begun)
         trials.study.spend_on_finalists(time.monotonic() - begun)
@@ -172,12 +184,20 @@ def train(
 
 def _of_earlier_calls(trials: Trials) -> list[Finalist]:
     """Return the finalists of earlier calls whose models are still kept."""
+    started = time.monotonic()
+    by_number = {trial.number: trial for trial in trials.study.complete()}
     finalists = []
-    for number, (trial, effort) in enumerate(trials.trained_in_full()):
-        if trials.objective.has(trials.steps(trials.candidate(trial), effort)):
+    for number, kept in enumerate(trials.trained_in_full()):
+        trial = by_number[kept.trial]
+        if trials.objective.has(trials.steps(trials.candidate(trial), kept.effort)):
             folder = trials.objective.folder / f"finalist-of-before-{number}"
-            with suppress(GateError):  # a runtime that was replaced since
-                finalists.append(_finalist(trials, trial, effort, folder))
+            try:
+                finalists.append(_finalist(trials, trial, kept, folder))
+            except StorageError:
+                raise
+            except FAILURES as error:  # of a runtime that was replaced since
+                console.note(f"a finalist of before is left out: {reason_of(error)}")
+    trials.study.spend_on_finalists(time.monotonic() - started)
     return finalists
 
 
@@ -255,7 +275,7 @@ def _in_time(
         if len(fitting) < count and busy[worker] + seconds <= left:
             busy[worker] += seconds
             fitting.add(number)
-    return fitting or set(numbers[:1])
+    return fitting
 
 
 def _recipe_epochs(student: str, trials: Trials) -> int:
@@ -280,21 +300,21 @@ def _short(
     return ShortTraining(seconds, epochs, labeled + unlabeled, unlabeled)
 
 
-def _finalist(trials: Trials, trial: FrozenTrial, effort: Effort, folder: Path) -> Finalist:
+def _finalist(trials: Trials, trial: FrozenTrial, kept: Kept, folder: Path) -> Finalist:
     """Train a candidate, unless it is kept, and score it on all validation rows.
 
     Raises:
         GateError: it cannot be trained, or its bundle differs too much from PyTorch.
     """
     objective, candidate = trials.objective, trials.candidate(trial)
-    words, steps = candidate.shown(), trials.steps(candidate, effort)
+    words, steps = candidate.shown(), trials.steps(candidate, kept.effort)
     (model,) = objective.make([steps])
     if isinstance(model, Failure):
         raise GateError(f"{words}: {model.message}", "parity")
     measured = objective.measure_finalist(model, folder)
     if measured.failure:
         raise GateError(f"{words}: {measured.failure}", "parity")
-    return Finalist(trial.number, effort, words, steps, model, folder, measured)
+    return Finalist(kept, words, steps, model, folder, measured)
 
 
 def time_in_turn(

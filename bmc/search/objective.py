@@ -111,14 +111,14 @@ class Objective:
 
         Args:
             model: its model directory.
-            structure: its steps in words; two trainings of them whose files are equally large take
+            structure: its steps in words; two trainings of them whose files are as large take
                 equally long, and the second is not timed. Ranks and layers in float that a
                 technique chooses by the weights show in the size.
         """
         bundle = self.folder / f"{_TRIAL}-{self.target}"
         try:
             scored = self._export(model, self._data_of_trials, bundle, _COMPARED)
-            timed = f"{structure}, {scored.bytes} bytes"
+            timed = f"{structure}, {scored.bytes:.3g} bytes"  # OpenVINO's differ by a few
             if timed not in self._latencies:
                 both = timing.milliseconds([self.baseline, bundle], self.threads, timing.TRIAL)
                 ratio = both[bundle] / both[self.baseline]

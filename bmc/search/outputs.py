@@ -24,7 +24,7 @@ class Places:
         output: the model directory of the best model, without its number.
         folder: folder of the study, the picture and the result.
         target: name of the target.
-        study: digest of the search's study, whose models may be replaced; None before it is known,
+        study: number of the search's study, whose models may be replaced; None before it is known,
             and for a search that removes whatever there is.
     """
 
@@ -105,7 +105,7 @@ class Places:
     def earlier(self) -> list[Path]:
         """Return the models and bundles of an earlier result of this search."""
         before = result.read(self.folder)
-        if before is None or (self.study is not None and before.study != self.study):
+        if before is None or (self.study is not None and before.study not in ("", self.study)):
             return []
         paths = [path for each in before.winners for path in (each.model, each.bundle)]
         return [self.output.with_name(path.name) for path in paths]

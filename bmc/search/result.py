@@ -63,7 +63,7 @@ class Found:
         picture: picture of all trials.
         sentence: one sentence that says what was found.
         left_out: why a technique was not tried, by its name.
-        study: digest of what the trials depend on; see `Study.digest`.
+        study: number of its study, see `Study.number`; "" in results of earlier versions.
     """
 
     model: Path

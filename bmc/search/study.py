@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ RUNGS, SECONDS, SHOWN, REASON = "rungs", "seconds", "shown", "reason"
 in words, why it failed."""
 _NAME = "bmc compress"
 _IDENTITY, _SECONDS, _FINALISTS = "identity", "seconds", "seconds of finalists"
+_NUMBER = "number"
 _KILLED, _TRANSIENT = "killed", "transient"
 _MOST_KILLS = 3  # of the process in one candidate, such as for its memory: it is given up then
 _FAR = 1e6  # of a candidate that cannot be made
@@ -60,8 +62,6 @@ class Study:
         seed: int,
     ) -> None:
         self.storage, self._sampler, self._seed = shown_url(storage), sampler, seed
-        self.digest = hashlib.sha256(_as_text(identity).encode()).hexdigest()
-        """What tells this study from those of other searches, in whatever storage."""
         is_file = storage.startswith(_SQLITE)
         if is_file:
             Path(storage.removeprefix(_SQLITE)).absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +81,13 @@ class Study:
                 load_if_exists=True,
             )
             self._check(identity, is_file)
+            if _NUMBER not in self._study.user_attrs:
+                self._study.set_user_attr(_NUMBER, secrets.token_hex(16))
+
+    @property
+    def number(self) -> str:
+        """A random number that tells this study from all others, also of the same search."""
+        return str(self.kept(_NUMBER))
 
     def queue(self, params: Mapping[str, Any]) -> None:
         """Queue a candidate, which `ask` returns next; parameters that are missing are drawn."""
@@ -109,8 +116,7 @@ class Study:
 
     def impossible(self) -> list[FrozenTrial]:
         """Return the trials of candidates that cannot be made."""
-        failed = (trial for trial in self.trials() if REASON in trial.user_attrs)
-        return [trial for trial in failed if trial.params and not trial.user_attrs.get(_TRANSIENT)]
+        return [trial for trial in self._lasting() if trial.params]
 
     def ask(self) -> Trial:
         """Return the next trial.
@@ -181,9 +187,18 @@ class Study:
 
     def failures(self) -> dict[str, str]:
         """Return why candidates cannot be made, by their steps in words."""
-        failed = [trial.user_attrs for trial in self.trials() if REASON in trial.user_attrs]
-        lasting = [each for each in failed if not each.get(_TRANSIENT)]
+        lasting = [trial.user_attrs for trial in self._lasting()]
         return {str(each[SHOWN]): str(each[REASON]) for each in lasting if SHOWN in each}
+
+    def _lasting(self) -> list[FrozenTrial]:
+        """Return the failed trials whose candidates are given up, also after several attempts."""
+        failed = [trial for trial in self.trials() if REASON in trial.user_attrs]
+        words = [trial.user_attrs.get(SHOWN) for trial in failed]
+        return [
+            trial
+            for trial, shown in zip(failed, words, strict=True)
+            if not trial.user_attrs.get(_TRANSIENT) or words.count(shown) >= _MOST_KILLS
+        ]
 
     def front(self) -> list[FrozenTrial]:
         """Return the trials within the limits that no other one beats in every objective."""

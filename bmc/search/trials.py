@@ -31,6 +31,21 @@ _FINALISTS = "finalists of finished searches"
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A finalist of a search, as its study keeps it.
+
+    Args:
+        trial: number of its trial.
+        effort: how the model that was taken was trained: in full, or as in the trial.
+        full: how it was trained in full.
+    """
+
+    trial: int
+    effort: Effort
+    full: Effort
+
+
+@dataclass(frozen=True)
 class Trials:
     """The trials of one search.
 
@@ -93,19 +108,14 @@ class Trials:
         """Return the steps of a candidate."""
         return steps_of(candidate, self.origin, effort, self.seed)
 
-    def trained_in_full(self) -> list[tuple[FrozenTrial, Effort]]:
-        """Return the trials whose candidates were finalists of earlier calls, as they trained."""
-        by_number = {trial.number: trial for trial in self.study.complete()}
-        kept = self.study.kept(_FINALISTS) or []
-        efforts = [(each["trial"], read_as(Effort, each["effort"])) for each in kept]
-        return [(by_number[number], effort) for number, effort in efforts if number in by_number]
+    def trained_in_full(self) -> list[Kept]:
+        """Return the finalists of earlier calls."""
+        return [read_as(Kept, each) for each in self.study.kept(_FINALISTS) or []]
 
-    def keep_trained(self, trained: Sequence[tuple[int, Effort]]) -> None:
-        """Keep finalists, which later calls compare with theirs: trial and effort of each."""
-        known = [(trial.number, effort) for trial, effort in self.trained_in_full()]
-        kept = dict.fromkeys([*known, *trained])
-        entries = [{"trial": number, "effort": asdict(effort)} for number, effort in kept]
-        self.study.keep(_FINALISTS, entries)
+    def keep_trained(self, trained: Sequence[Kept]) -> None:
+        """Keep finalists, which later calls compare with theirs."""
+        kept = dict.fromkeys([*self.trained_in_full(), *trained])
+        self.study.keep(_FINALISTS, [asdict(each) for each in kept])
 
     def _ask(self) -> Trial:
         """Return the next trial: queued before, a part alone, a combination, or Optuna's own."""
@@ -229,8 +239,10 @@ class Trials:
         """Return the keys of the best trials' steps, and of the finalists' of earlier calls."""
         ranked = ranking(self.study.complete(), self.limits, self.goal)[:_KEPT]
         keys: set[str] = set()
-        for trial, effort in self.trained_in_full():
-            keys.update(self.objective.keys(self.steps(self.candidate(trial), effort)))
+        by_number = {trial.number: trial for trial in self.study.complete()}
+        for kept in self.trained_in_full():
+            steps = self.steps(self.candidate(by_number[kept.trial]), kept.effort)
+            keys.update(self.objective.keys(steps))
         for trial in ranked:
             number = best_rung(trial)
             steps = self.steps(self.candidate(trial), self.rungs[number])

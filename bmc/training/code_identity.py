@@ -147,17 +147,19 @@ def _attributes(value: Any, seen: set[int]) -> str:
     attributes = {
         name: part
         for name, part in sorted(vars(value).items())
-        if not (isinstance(value, nn.Module) and _is_of_torch(name, value))
+        if not (isinstance(value, nn.Module) and _is_of_torch(name, part, value))
         and not isinstance(part, nn.Parameter | nn.Module)
     }
     return _described(attributes, seen)
 
 
-def _is_of_torch(name: str, module: nn.Module) -> bool:
+def _is_of_torch(name: str, part: Any, module: nn.Module) -> bool:
     """Tell whether an attribute is kept by torch, and not by the user's code.
 
     Its layers keep weights a second time in attributes of their own, such as `_flat_weights`.
     """
+    if isinstance(part, _SCALARS):
+        return name in _KEPT_BY_TORCH
     has_layer = any(_is_of_library(kind) for kind in type(module).__mro__ if kind not in _PLAIN)
     return name in _KEPT_BY_TORCH or (has_layer and name.startswith("_"))
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bmc import console
-from bmc import data as datasets
 from bmc.choices import Choice, about
 from bmc.contracts.data_sets import DATA_SETS
 from bmc.contracts.tasks import EMBEDDING, labeled_tasks
@@ -119,13 +118,8 @@ class StudentsData:
         Args:
             recorded: record of the teacher's data, as `data_record` returns it; {} where there is
                 none.
-
-        Raises:
-            UnknownError: the teacher's data is neither where it was nor below the present folder.
         """
-        named, location = recorded.get("reference"), recorded.get("location")
-        if named and self.data is None:
-            named = datasets.locate(str(named), str(location) if location else None, "the teacher")
+        named = recorded.get("location") or recorded.get("reference") or DataSource.data
         fold = self.fold
         if fold is None and self.data is None and recorded.get("fold"):
             fold = Fold(*recorded["fold"])
@@ -136,7 +130,7 @@ class StudentsData:
             or str(recorded.get("label_column", DataSource.label_column)),
             task=self.task or str(recorded.get("task", "classification")),
             features=self.features or tuple(recorded.get("features") or ()),
-            data=self.data or named or DataSource.data,
+            data=self.data or named,
             fold=fold,
         )
 

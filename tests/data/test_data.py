@@ -230,3 +230,11 @@ def test_a_tsv_file_that_quotes_nothing_loses_no_row(tmp_path: Path) -> None:
     path.write_text('text\tlabel\n"I loved it.\tpos\nSo did she."\tneg\nfine\tpos\n')
     with pytest.raises(DataError, match="lines 2 to 3 would be one row, with tabs inside a field"):
         datasets.load(str(path))
+
+
+def test_a_tsv_file_whose_quoted_texts_have_lines_and_tabs_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    rows = "".join(f"text {i}\t{'ab'[i % 2]}\n" for i in range(20))
+    path.write_text(f'text\tlabel\n"one\n\tindented"\ta\n{rows}')
+    data = datasets.load(str(path))
+    assert ("one\n\tindented",) in {*data.train.rows, *data.validation.rows, *data.test.rows}

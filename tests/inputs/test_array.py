@@ -99,3 +99,10 @@ def test_an_index_beyond_int64_is_refused() -> None:
     encoder = ArrayEncoder((ArrayInput("ids", "int64", (1,), 0, 9),))
     with pytest.raises(DataError, match="outside the range of int64"):
         encoder.encode([np.array([2**64 - 1], np.uint64)])
+
+
+def test_a_setting_of_an_input_that_this_version_does_not_know_is_refused(tmp_path: Path) -> None:
+    settings = ArrayEncoder((ArrayInput("ids", "int64", (1,), 0, 9),)).to_json()
+    settings["inputs"][0]["scale"] = 2
+    with pytest.raises(ArtifactError, match="has the setting 'scale'"):
+        inputs.load(settings, tmp_path)

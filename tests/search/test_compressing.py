@@ -19,8 +19,9 @@ from bmc import bundle as bundles
 from bmc.errors import UnknownError, UsageError
 from bmc.recipes.expand import plan_of
 from bmc.recipes.reading import read_recipe
-from bmc.search import timing
+from bmc.search import compressing, publishing, timing
 from bmc.search.budgets import Budgets
+from bmc.search.chain import Origin
 from bmc.search.compressing import compress
 from bmc.search.options import SearchOptions
 from bmc.search.result import Found
@@ -150,7 +151,7 @@ def test_a_search_in_another_storage_does_not_replace_the_models_of_the_first(
 
     first = in_storage("a.db", Budgets(max_drop=50, max_size="0.99x", minimize="size"))
     with pytest.raises(UsageError, match="exists"):
-        in_storage("b.db", Budgets(max_drop=60, max_size="0.99x", minimize="size"))
+        in_storage("b.db", Budgets(max_drop=50, max_size="0.99x", minimize="size"))
     assert first.winners[0].model.is_dir()
 
 
@@ -164,3 +165,54 @@ def test_a_model_of_a_finished_search_that_was_removed_is_published_again(
     assert again.trials == 2
     assert again.winners[0].model.is_dir()
     assert again.winners[0].candidate == found.winners[0].candidate
+
+
+def test_a_search_that_was_stopped_among_its_finalists_runs_no_more_trials(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, called = Trials.run, list[float]()
+
+    def recorded(self: Trials, seconds: float, count: int | None) -> None:
+        called.append(seconds)
+        run(self, 0.0, 2)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trials, "run", recorded)
+    options = SearchOptions(minutes=10.0, threads=(1,), finalists=1)
+    words = (str(digits_model), "openvino", Budgets(max_size="0.8x", minimize="size"), options)
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "publish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            compress(*words, Files(tmp_path / "small"))
+    begun = len(called)
+    found = compress(*words, Files(tmp_path / "small"))
+    assert len(called) == begun > 0
+    assert found.is_met
+
+
+def test_the_model_of_a_project_that_was_moved_is_compressed_with_its_data_where_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "\n".join(f"{i % 7}.5,{(i * i) % 11},{'ab'[i % 2]}" for i in range(120))
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "rows.csv").write_text(f"x,y,label\n{rows}\n")
+    monkeypatch.chdir(before)
+    model = package.train("mlp", "rows.csv", features="all", epochs=1, width=16)
+    moved = tmp_path / "after"
+    shutil.copytree(before, moved)
+    shutil.copytree(model.path, moved / "model", dirs_exist_ok=True)
+    shutil.rmtree(before)
+    monkeypatch.chdir(moved)
+    taken = list[str | None]()
+
+    def origin(*arguments: Any) -> Origin:
+        taken.append(arguments[2])
+        raise UsageError("enough")
+
+    monkeypatch.setattr(compressing, "origin_of", origin)
+    with pytest.raises(UsageError, match="enough"):
+        compress(str(moved / "model"), "onnx", Budgets(max_drop=50), files=Files(tmp_path / "a"))
+    assert taken == [str(moved / "rows.csv")]

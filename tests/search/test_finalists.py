@@ -23,7 +23,7 @@ from bmc.search.full_training import FullTraining
 from bmc.search.objective import Objective
 from bmc.search.space import Option, Space
 from bmc.search.study import RUNGS, SECONDS, SHOWN
-from bmc.search.trials import Trials, best_of
+from bmc.search.trials import Kept, Trials, best_of
 from bmc.workflows import students
 from tests.search.test_trials import trials_of
 
@@ -216,7 +216,8 @@ def test_finalists_of_an_earlier_call_are_kept_and_compared_without_being_traine
     trials = measured_trials(digits_model, tmp_path, (0.3, 0.5))
     effort = Effort(4, None, 0, is_final=True)
     first = trials.study.complete()[0]
-    trials.keep_trained([(first.number, effort)])
+    planned = Effort(4, None, 0, is_final=True)
+    trials.keep_trained([Kept(first.number, effort, planned)])
     steps = trials.steps(trials.candidate(first), effort)
     for key in trials.objective.keys(steps):
         trials.objective.store.add(key, digits_model)
@@ -271,4 +272,5 @@ def test_finalists_in_parallel_fit_into_the_time_one_after_the_other_on_each_wor
 
 
 def finalist(words: str, measured: Measured) -> Finalist:
-    return Finalist(0, Effort(1, 1, 0), words, (), Path(words), Path(words), measured)
+    kept = Kept(0, Effort(1, 1, 0), Effort(1, 1, 0))
+    return Finalist(kept, words, (), Path(words), Path(words), measured)

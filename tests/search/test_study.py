@@ -16,7 +16,7 @@ from bmc.choices import Among, Between  # noqa: E402
 from bmc.errors import UsageError  # noqa: E402
 from bmc.search import study as studies  # noqa: E402
 from bmc.search.space import Candidate, Option, Space  # noqa: E402
-from bmc.search.study import Study  # noqa: E402
+from bmc.search.study import SHOWN, Study  # noqa: E402
 
 SPACE = Space(
     structural=(
@@ -211,3 +211,16 @@ def test_what_may_succeed_in_another_attempt_is_no_lasting_failure(tmp_path: Pat
         study.note(trial, studies.SHOWN, words)
         study.fail(trial, "because", is_transient)
     assert study.failures() == {"refused": "because"}
+
+
+def test_a_candidate_that_fails_again_and_again_is_given_up(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    for attempt in range(3):
+        study.queue(PARTS[0])
+        trial = study.ask()
+        SPACE.draw(trial)
+        study.note(trial, SHOWN, "crashes")
+        assert not study.failures()
+        study.fail(trial, f"crash {attempt}", is_transient=True)
+    assert study.failures() == {"crashes": "crash 2"}
+    assert len(study.impossible()) == 3

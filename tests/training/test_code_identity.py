@@ -132,3 +132,14 @@ def test_the_weights_that_layers_of_torch_keep_twice_do_not_count() -> None:
     networks = [Recurrent(2, 3), Recurrent(2, 3)]
     assert weights_of(networks[0]) != weights_of(networks[1])
     assert identity_of_code(networks[0]) == identity_of_code(networks[1])
+
+
+class Focal(nn.CrossEntropyLoss):
+    def __init__(self, gamma: float) -> None:
+        super().__init__()
+        self._gamma = gamma
+
+
+def test_a_private_number_of_a_layer_that_extends_one_of_torch_counts() -> None:
+    assert identity_of_function(Focal(2.0)) == identity_of_function(Focal(2.0))
+    assert identity_of_function(Focal(2.0)) != identity_of_function(Focal(3.0))

@@ -319,14 +319,3 @@ def test_a_student_does_not_learn_from_the_file_that_a_bundle_names_unless_the_u
     claimed = {"reference": "movie-reviews", "location": "hf:some/data"}
     bundles.write(copied, replace(manifest, lineage={**manifest.lineage, "data": claimed}))
     assert StudentsData().beside(data_of(str(copied))).data == "movie-reviews"
-
-
-def test_a_students_data_is_found_below_the_present_folder_where_the_project_was_moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    recorded = {"reference": "reviews.csv", "location": "/gone/reviews.csv", "task": "regression"}
-    with pytest.raises(UnknownError, match="say where it is now with --data"):
-        StudentsData().beside(recorded)
-    (tmp_path / "reviews.csv").write_text("text,label\n")
-    assert StudentsData().beside(recorded).data == "reviews.csv"

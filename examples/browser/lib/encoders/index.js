@@ -39,7 +39,7 @@ const INSTEAD = { ngram: ", or distill a model of text (bmc distill --student ti
  * @throws {BundleError} the kind is not one that a page reads
  */
 export async function encoderOf(settings, readFile) {
-  const known = /** @type {string[] | undefined} */ (KNOWN[settings.kind]);
+  const known = Object.hasOwn(KNOWN, settings.kind) ? KNOWN[settings.kind] : undefined;
   const unknown = known && Object.keys(settings).find((name) => !known.includes(name));
   if (unknown) {
     throw new BundleError(
