@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 
 const load = (name) => import(pathToFileURL(path.join(process.argv[2], "lib", name)));
 const { RowTokenizer } = await load("tokenizer.js");
+const { encoderOf } = await load("encoders/index.js");
 const { TextEncoder } = await load("encoders/text.js");
 const { ImageEncoder } = await load("encoders/image.js");
 const { readManifest } = await load("manifest.js");
@@ -27,6 +28,7 @@ const actions = {
     const tensors = Object.entries(new TextEncoder(settings, content).batch(rows));
     return tensors.map(([name, { dims, data }]) => [name, dims, Array.from(data, Number)]);
   },
+  kind: async ({ settings }) => (await encoderOf(settings, async () => new Uint8Array())).kind,
   pixels: ({ settings, image }) => {
     const row = { ...image, data: bytes(image.data) };
     return Array.from(new ImageEncoder(settings).batch([row]).pixels.data);

@@ -354,3 +354,14 @@ def test_the_library_has_the_types_that_it_says(tmp_path: Path) -> None:
     folder = _site.copied(tmp_path / "browser")
     done = subprocess.run(["npm", "run", "types"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_settings_that_the_page_does_not_know_are_refused(run: Run) -> None:
+    image = ImageEncoder(ImageSettings(4, 4, 1, (0.0,), (1.0,))).to_json()
+    clip = {"kind": "audio", "rate": RATE, "samples": 16_000}
+    cases = [image, clip, {**image, "gamma": 2}, {**clip, "pad": "end"}, {"kind": "constructor"}]
+    found = run(*({"action": "kind", "settings": settings} for settings in cases))
+    assert [each.get("result") for each in found] == ["image", "audio", None, None, None]
+    for each, name in zip(found[2:4], ("gamma", "pad"), strict=True):
+        assert f'has the setting "{name}" of preprocessing' in each["error"]
+    assert "this page reads text, image and audio" in found[4]["error"]
