@@ -14,8 +14,8 @@ BmcError                      exit  cause
 ├── AssetError                2     a pinned file has the wrong content, or no source has the file
 ├── StorageError              2     the disk is full or not writable
 ├── RequestError              2     a service refuses a request: too large, too many, too slow
-├── DivergedError             1     the loss became NaN or infinite
 ├── MeasuringError            2     a latency could not be measured this time
+├── DivergedError             1     the loss became NaN or infinite
 ├── ProcessError              1     another process of the same training ended or does not answer
 ├── GateError                 1     a parity, accuracy, speed or budget check failed
 └── MissingError              3     a package or a device is missing

@@ -119,7 +119,9 @@ def measurement_key(plan: Plan, store: StepStore, paths: list[Path], is_timed: b
     """Return a hash of the bundles, how they are measured, and the machine that times them."""
     bundles = _manifests(paths, store)
     relatives: list[list[str]] = []
-    if any(gate.is_relative for gate in read_gates(plan.gates)):  # judged beside other bundles
+    of_report = settings_from(Reporting, plan.report or {}, "report").get("gate", ())
+    gates = read_gates((*plan.gates, *of_report))
+    if any(gate.is_relative for gate in gates):  # judged beside other bundles
         relatives = sorted(_manifests(workspace.entries("bundle"), store))
     settings = [plan.bench, plan.gates, dict(plan.measurement), plan.report, relatives]
     here: dict[str, Any] = machine.runtime_versions() if is_timed else {}

@@ -137,10 +137,10 @@ def compress(
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)
     places = replace(places, study=study.number)
-    is_of_this = before is not None and (before.target, before.budgets) == (target, budgets)
-    is_of_this = is_of_this and before is not None and before.study in ("", study.number)
-    if before is not None and is_of_this and _is_over(study, options, places):
-        return _checked(before)
+    if before is not None and before.study in ("", study.number):
+        is_of_this = (before.target, before.budgets) == (target, budgets)
+        if is_of_this and _is_over(study, options, places):
+            return _checked(before)
     places.take(options.finalists, files.force, folder)  # what another search made is not replaced
     with closing(_runner(options, store)) as runner:
         objective = Objective(

@@ -104,7 +104,7 @@ def train(
     Where the full training loses more than the short one did, the short one's model is tried, and
     taken if its outputs are nearer to the model's: the smaller of two drops would be the luckier. A
     candidate whose bundle differs too much from PyTorch makes room for the next. Finalists of an
-    earlier call come first, and are not trained again.
+    earlier call come first, and are not trained in the same way again.
 
     Args:
         trials: the trials.

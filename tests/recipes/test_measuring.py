@@ -46,11 +46,20 @@ def test_gates_that_compare_bundles_are_judged_anew_where_another_bundle_was_mad
     def key(*gates: str) -> str:
         return measurement_key(Plan("small", (), gates=gates), store, [tmp_path], False)
 
-    relative, alone = key("size<=5MB max-drop<=1"), key("size<=5MB")
+    def of_report(gate: str) -> str:
+        plan = Plan("small", (), report={"gate": [gate]})
+        return measurement_key(plan, store, [tmp_path], False)
+
+    relative, alone, in_report = (
+        key("size<=5MB max-drop<=1"),
+        key("size<=5MB"),
+        of_report("kept>=1"),
+    )
     other = tmp_path / "home" / "big-onnx"
     other.mkdir(parents=True)
     (other / "manifest.json").write_text("{}")
     assert key("size<=5MB max-drop<=1") != relative
+    assert of_report("kept>=1") != in_report
     assert key("size<=5MB") == alone
 
 

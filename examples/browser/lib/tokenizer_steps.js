@@ -125,10 +125,9 @@ function splitting(step) {
     default: {
       const split = splitAt(step);
       if (!/^removed$/i.test(step.behavior)) return (texts) => split.pre_tokenize(texts);
-      const pattern = new RegExp(/** @type {RegExp} */ (split.pattern).source, "gu");
-      const flags = /** @type {RegExp} */ (split.pattern).flags;
-      const matched = flags.includes("i") ? new RegExp(pattern.source, "giu") : pattern;
-      return (texts) => texts.flatMap((text) => between(text, matched));
+      const { source, flags } = /** @type {RegExp} */ (split.pattern);
+      const pattern = new RegExp(source, flags.includes("i") ? "giu" : "gu");
+      return (texts) => texts.flatMap((text) => between(text, pattern));
     }
   }
 }
