@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bmc.predictions import Prediction, Span
     from bmc.vector_precision import quantize_vectors
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 __all__ = [
     "BmcError",
     "BundleHandle",

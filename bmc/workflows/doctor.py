@@ -20,10 +20,14 @@ _NEEDED = {
     "report": ("altair", "vl_convert", "jinja2"),
     "parquet": ("pyarrow",),
     "images": ("PIL",),
+    "audio": ("soundfile", "soxr"),
     "hub": ("datasets",),
     "timm": ("timm",),
     "search": ("optuna", "altair", "vl_convert"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
+    "recipes": ("fsspec", "pydantic", "yaml"),
+    "distributed": ("accelerate",),
+    "ray": ("ray",),
 }
 
 
