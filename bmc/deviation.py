@@ -64,7 +64,7 @@ def largest_change(bundle: Bundle, outputs: Arrays, expected: Arrays) -> float:
     Raises:
         ArtifactError: an output has another shape.
     """
-    changes, scale = [], _scale_of(bundle, expected)
+    changes, scale = [], scale_of(bundle, expected)
     scales = bundle.manifest.parity.get("scales", {})
     for name, array in expected.items():
         if outputs[name].shape != array.shape:
@@ -100,10 +100,10 @@ def change_of(array: NDArray[Any], expected: NDArray[Any]) -> float:
 def allowed_change(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
     """Return the largest absolute change that an output value may have: a share of the scale."""
     share = PRECISIONS[bundle.manifest.precision].device_tolerance
-    return share * _scale_of(bundle, expected)
+    return share * scale_of(bundle, expected)
 
 
-def _scale_of(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
+def scale_of(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
     """Return the outputs' scale: the one recorded at the export.
 
     In bundles without one, it is the largest finite golden output, at least 1.

@@ -21,6 +21,7 @@ from bmc import checking, console, targets
 from bmc.checking import CheckResult
 from bmc.errors import ArtifactError, BmcError, GateError, MissingError, SettingError
 from bmc.targets import RuntimeOptions
+from bmc.trust import trusted, trusting
 
 try:
     import resource
@@ -71,7 +72,12 @@ def check(folder: Path, threads: int, limits: Limits) -> CheckResult:
     if resource is None:
         raise MissingError("a check in isolation needs a system with limits for processes (POSIX)")
     threads = threads or 1
-    settings = {"folder": str(folder.absolute()), "threads": threads, **asdict(limits)}
+    settings = {
+        "folder": str(folder.absolute()),
+        "threads": threads,
+        "codes": sorted(trusted()),
+        **asdict(limits),
+    }
     # -P keeps the working folder out of sys.path: no module is imported from there.
     command = [sys.executable, "-P", "-m", "bmc.isolation", json.dumps(settings)]
     environment = {**os.environ, "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": str(threads)}
@@ -152,7 +158,8 @@ def main() -> NoReturn:
         targets.load(target).available()
         _limit_time(settings["seconds"])
         _limit_memory(max_bytes, None)
-        checked = checking.check(folder, RuntimeOptions(threads=settings["threads"]))
+        with trusting(*settings["codes"]):
+            checked = checking.check(folder, RuntimeOptions(threads=settings["threads"]))
         result = {"checked": asdict(checked)}
     except GateError as error:
         measured = asdict(error.result) if isinstance(error.result, CheckResult) else None

@@ -50,7 +50,7 @@ RANGES: Mapping[str, Range] = {
     "inputs.*.shape.*": Range(1, 2**24),
     "outputs.*.shape.*": Range(1, 2**24),
     "build.max_batch": Range(1, 2**16),
-    "build.limits.*": Range(1, 2**20),
+    "build.limits.*": Range(1, 2**24),
     "build.opset": Range(1, 100),
     "build.nodes.*": Range(0, 10**9),
     "build.p50_ms": Range(0, 1e9, whole=False),

@@ -205,6 +205,8 @@ class Work:
         load: function that loads another model, such as a teacher, by reference.
         score: function that returns a model's score on the validation rows: the accuracy, or R2 in
             a regression.
+        label_loss: function of a model that returns its loss on true labels, with the class weights
+            and the label smoothing of the training; a row without a label adds 0.
         augment: names of the random changes of training rows; see TrainingSettings.
     """
 
@@ -215,6 +217,7 @@ class Work:
     fit: Fit
     load: Callable[[str], Model]
     score: Callable[[Model], float]
+    label_loss: Callable[[Model], Loss]
     augment: tuple[str, ...] = ()
 
 

@@ -15,18 +15,27 @@ _NONE: frozenset[str] = frozenset()
 _typed: ContextVar[frozenset[str]] = ContextVar("typed", default=_NONE)
 
 
-def trust(code: str) -> None:
-    """Allow a function to run in this command or call, because the user typed its name.
+def trust(codes: str) -> None:
+    """Allow functions to run in this command or call, because the user typed their names.
 
     Args:
-        code: name of the function, as module:function or python:module:function; "" allows none
-            any more.
+        codes: names of functions, as module:function or python:module:function, separated by
+            commas; "" allows none any more.
 
     Raises:
-        SettingError: the name does not have this form.
+        SettingError: a name does not have this form.
     """
-    name = named(code)
-    _typed.set(_typed.get() | {name} if name else _NONE)
+    names = names_of(codes)
+    _typed.set(_typed.get() | set(names) if names else _NONE)
+
+
+def names_of(codes: str) -> list[str]:
+    """Return the names of functions that are separated by commas, as files name them.
+
+    Raises:
+        SettingError: a name is not of the form module:function.
+    """
+    return [named(each.strip()) for each in codes.split(",") if each.strip()]
 
 
 def named(code: str) -> str:
@@ -54,9 +63,9 @@ def trusting(*codes: str) -> Iterator[None]:
     """Let functions run in a block, and what `trust` adds in it; afterwards it is as before.
 
     Args:
-        codes: module:function; "" is left out.
+        codes: module:function, or several separated by commas; "" is left out.
     """
-    before = _typed.set(_typed.get() | {named(code) for code in codes if code})
+    before = _typed.set(_typed.get().union(*map(names_of, codes)))
     try:
         yield
     finally:

@@ -314,8 +314,7 @@ def _check_golden(runnable: Bundle, tolerance: float) -> None:
 
     Args:
         runnable: the bundle.
-        tolerance: allowed change of an output, relative to the largest value of the output, at
-            least 1.
+        tolerance: allowed change of an output, relative to the scale of the outputs.
 
     Raises:
         ArtifactError: the model cannot be loaded, or an output differs.
@@ -326,13 +325,13 @@ def _check_golden(runnable: Bundle, tolerance: float) -> None:
             outputs = session.run(inputs)
     except BmcError as error:
         raise ArtifactError(f"the bundle could not be loaded ({error})") from error
-    for name, array in expected.items():
-        finite_values = np.abs(array[np.isfinite(array)])
-        allowed = tolerance * max(1.0, float(finite_values.max(initial=0)))
-        if not np.allclose(outputs[name], array, rtol=0, atol=allowed, equal_nan=True):
-            raise ArtifactError(
-                f"loaded again, the outputs of {runnable.manifest.model} differ ({name})"
-            )
+    change = deviation.largest_change(runnable, outputs, expected)
+    allowed = tolerance * deviation.scale_of(runnable, expected)
+    if not change <= allowed:  # NaN is not
+        raise ArtifactError(
+            f"loaded again, the outputs of {runnable.manifest.model} differ by up to {change:.2g}; "
+            f"allowed is {allowed:.2g}"
+        )
 
 
 def as_runnable(exported: Bundle) -> Bundle:

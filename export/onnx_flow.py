@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -296,7 +297,7 @@ def _made_from(source: OnnxSource, folder: Path, written: Written) -> dict[str, 
     made_from = {
         "from": source.name,
         "from_sha256": _digest(source),
-        "weights_sha256": sha256(folder / written.model),
+        "weights_sha256": _digest_of(_model_files(folder, written)),
     }
     if isinstance(source, QuantizedSource):
         return {"steps": ["quantize/static"], **made_from}
@@ -321,9 +322,20 @@ def _zeros(source: CompressedSource, folder: Path) -> dict[str, Any]:
     }
 
 
+def _model_files(folder: Path, written: Written) -> list[Path]:
+    """Return the files of a written model: the graph, and its weights where they are apart."""
+    files = folder.glob(f"{Path(written.model).stem}.*")
+    return sorted(path for path in files if path.is_file())
+
+
 def _digest(source: OnnxSource) -> str:
     """Return the sha256 of the original file; with external data, of all hashes together."""
-    hashes = [sha256(path) for path in (source.file.path, *source.file.external)]
+    return _digest_of((source.file.path, *source.file.external))
+
+
+def _digest_of(paths: Iterable[Path]) -> str:
+    """Return the sha256 of a file; of several files, that of all hashes together."""
+    hashes = [sha256(path) for path in paths]
     if len(hashes) == 1:
         return hashes[0]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()

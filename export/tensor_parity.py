@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc.export.tensor_entries import NOT_VARYING, Entries, EntrySums
+from bmc.onnx_models.values import is_value
 
 Arrays = Mapping[str, NDArray[Any]]
 _SMALLEST_SCALE = 1e-3
@@ -131,7 +132,7 @@ class _Sums:
             self.rows += int((masks[0] | masks[1]).sum())
             self.same += int((masks[0] & masks[1]).sum())
         actual, wanted = values.astype(np.float64), expected.astype(np.float64)
-        finite = np.isfinite(wanted)
+        finite = is_value(actual, wanted)
         self.not_finite += int(finite.size - finite.sum())
         if not np.array_equal(actual[~finite], wanted[~finite], equal_nan=True):
             self.max_error = float("inf")

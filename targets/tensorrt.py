@@ -202,6 +202,7 @@ def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, 
     if RTX and [gpu.capability for gpu in gpus()[:1]] == [_TURING]:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.SM75, 0)
+    config.clear_flag(trt.BuilderFlag.TF32)  # a bundle in fp32 multiplies in fp32
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise ArtifactError(f"TensorRT cannot build {path}: {_LOG.first()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,11 +15,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import bmc
 from bmc import console
 from bmc import data as datasets
-from bmc.errors import DataError, GateError, SettingError, UnknownError, UsageError
+from bmc.errors import (
+    ArtifactError,
+    DataError,
+    GateError,
+    SettingError,
+    UnknownError,
+    UsageError,
+)
 from tests._vnni import HAS_VNNI
 
 ROOT = Path(__file__).parents[1]
@@ -330,3 +339,42 @@ def test_an_example_runs_as_it_stands(
     assert (bool(out), err) == (True, "")
     unseen = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
     assert [str(each.message) for each in recwarn if not issubclass(each.category, unseen)] == []
+
+
+def test_a_call_leaves_the_callers_random_numbers_as_they_were(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    bmc.train("mlp", data="digits", width=8, epochs=1, output=tmp_path / "mlp", **QUICK)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_handle_works_after_the_working_folder_changed_and_says_when_its_folder_is_gone(
+    digits: bmc.ModelHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(digits.path, tmp_path / "copied")
+    handle = bmc.open("copied")
+    monkeypatch.chdir(tmp_path.parent)
+    row = np.zeros((8, 8), np.uint8)
+    assert handle.predict(row).label in digits.labels
+    shutil.rmtree(tmp_path / "copied")
+    with pytest.raises(ArtifactError, match="cannot be read any more"):
+        handle.predict(row)
+
+
+def test_old_names_of_training_settings_are_known(tmp_path: Path) -> None:
+    model = bmc.train(
+        "mlp", data="digits", width=8, epochs=1, initialisation="he", output=tmp_path / "m", **QUICK
+    )
+    assert model.path.is_dir()
+
+
+def test_what_one_process_does_is_refused_in_several(
+    digits: bmc.ModelHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="an export runs in one process, and 2 were started"):
+        digits.to("onnx")

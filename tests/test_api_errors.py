@@ -39,6 +39,8 @@ def build(classes, channels, height, width):
         ("name it with --data", "name it with data"),
         ("add --preprocess scale=1/255 or", 'add preprocess={"scale": "1/255"} or'),
         ("two words -- and a-b--c", "two words -- and a-b--c"),
+        ("no data file 'run--final.csv'", "no data file 'run--final.csv'"),
+        ("no data file ./x/--best.csv", "no data file ./x/--best.csv"),
     ],
 )
 def test_an_option_is_named_as_an_argument(typed: str, message: str) -> None:

@@ -481,3 +481,18 @@ def test_a_trained_network_teaches_and_learns_with_its_own_weights(workspace: Pa
     states = [artifact.load(each.path).module.state_dict() for each in (trained, student)]
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, atol=1e-4, rtol=0)
+
+
+def test_single_weights_of_an_embedding_are_pruned_only_where_it_is_named(
+    wrapped: bmc.ModelHandle,
+) -> None:
+    def zeros_of(**settings: Any) -> int:
+        pruned = bmc.prune(
+            wrapped, method="unstructured", ratio=0.8, epochs=0, force=True, **settings
+        )
+        table = artifact.load(pruned.path).module.get_submodule("network.categories").weight
+        assert isinstance(table, Tensor)
+        return int((table == 0).sum())
+
+    assert not zeros_of()
+    assert zeros_of(layers=("*categories",))

@@ -161,6 +161,6 @@ def compare(
     from bmc.workflows.options import Device  # noqa: PLC0415
 
     folders = as_bundles(bundles)
-    with call(verbose, progress):
+    with call(verbose, progress, alone="bmc.compare"):
         device = Device(on=on, python=python)
         return Comparison(workflow(folders, bench, threads, length, launches, rounds, device))

@@ -47,6 +47,9 @@ class ModelHandle:
     path: Path
     code: str = field(default="", compare=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path.absolute())  # the working folder may change
+
     @property
     def scores(self) -> dict[str, Any]:
         """Scores of the validation rows, by name; "validation" holds all, with intervals."""
@@ -203,7 +206,7 @@ class ModelHandle:
         """
         from bmc.api.exporting import export_handles  # noqa: PLC0415  needs torch
 
-        with call(verbose, progress, self):
+        with call(verbose, progress, self, alone="an export"):
             bundles = export_handles(
                 self,
                 (target, *more),
@@ -255,7 +258,7 @@ class ModelHandle:
         return value
 
     def _loaded(self) -> Model:
-        changed = (self.path / workspace.MODEL_MANIFEST).stat().st_mtime_ns
+        changed = _changed_at(self.path / workspace.MODEL_MANIFEST)
         return _load_model(self.path, changed, self.code)
 
 
@@ -272,6 +275,9 @@ class BundleHandle:
     """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path.absolute())  # the working folder may change
 
     @property
     def target(self) -> str:
@@ -358,7 +364,19 @@ class BundleHandle:
         return {name: value for name, value in rows.items() if value}
 
     def _bundle(self) -> Bundle:
-        return _read_bundle(self.path, (self.path / bundle_files.MANIFEST).stat().st_mtime_ns)
+        return _read_bundle(self.path, _changed_at(self.path / bundle_files.MANIFEST))
+
+
+def _changed_at(file: Path) -> int:
+    """Return when a file was changed, in nanoseconds.
+
+    Raises:
+        ArtifactError: there is no such file.
+    """
+    try:
+        return file.stat().st_mtime_ns
+    except OSError as error:
+        raise ArtifactError(f"{file} cannot be read any more: {error.strerror}") from error
 
 
 Handle = ModelHandle | BundleHandle

@@ -34,7 +34,7 @@ def pack(
         >>> path = bmc.pack("tiny-movie-reviews-onnx", "reviews.bmc")
         >>> classify = bmc.load(path)
     """
-    with call(False, None, bundle):
+    with call(False, None, bundle, alone="bmc.pack"):
         result = workflow.pack(reference_of(bundle), PackedOutput(path_of(output), force))
     return result.path
 
@@ -58,6 +58,6 @@ def unpack(path: str | Path, output: str | Path | None = None, force: bool = Fal
     Example:
         >>> bundle = bmc.unpack("reviews.bmc", "reviews-onnx")
     """
-    with call(False, None):
+    with call(False, None, alone="bmc.unpack"):
         result = workflow.unpack(str(path), UnpackedOutput(path_of(output), force))
     return BundleHandle(result.path)

@@ -10,7 +10,7 @@ from bmc.api.handles import BundleHandle, ModelHandle
 from bmc.api.wording import worded
 from bmc.recipes.commands import run_recipe
 from bmc.recipes.options import RunOptions
-from bmc.trust import named
+from bmc.trust import names_of
 from bmc.workspace import kind_of
 
 
@@ -43,7 +43,8 @@ def run(
         on: "ray", or "ray://HOST:PORT", for the steps to run on a Ray cluster; None for this
             machine without Ray.
         yes: accept a plan of more than 200 steps.
-        code: module:function of yours that a step names, which may run.
+        code: module:function of yours that a step names, which may run; several are separated by
+            commas.
         verbose: write notes and progress to stderr.
         progress: function that is called with each note and step instead; see `bmc.Event`.
 
@@ -69,7 +70,7 @@ def run(
         on=on,
         yes=yes,
     )
-    with call(verbose, progress, _Code(named(code))):
+    with call(verbose, progress, _Code(",".join(names_of(code))), alone="bmc.run"):
         result = run_recipe(recipe, options)
         result.raise_failures()
     return {

@@ -68,7 +68,7 @@ def compress_within(
     chosen = {"minutes": float(minutes), "trials": trials, **dict(search or {})}
     options = SearchOptions(**settings_from(SearchOptions, chosen, "compress"))
     files = Files(path_of(output), force, None if data is None else str(data))
-    with call(verbose, progress, model):
+    with call(verbose, progress, model, alone="bmc.compress_within"):
         from bmc.search import compressing  # noqa: PLC0415  needs torch and optuna
 
         found = compressing.compress(reference_of(model), target, budgets, options, files)

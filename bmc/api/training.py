@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from bmc.api.references import Reference, TeacherReference
 from bmc.api.sources import joined_columns, source_beside, source_of
 from bmc.api.wording import worded
 from bmc.memory import PREFIX
+from bmc.settings import described
 from bmc.training.settings import TrainingSettings
 from bmc.workflows import distill as distilling
 from bmc.workflows import train as training
@@ -113,7 +113,8 @@ def train(
     output_path = path_of(output)
     if wrapped and output_path is None and data is None:
         output_path = workspace.root() / f"{reference.removeprefix(PREFIX)}-trained"
-    setting_names = {field.name for field in fields(TrainingSettings)}
+    described_settings = described(TrainingSettings).values()
+    setting_names = {name for each in described_settings for name in (each.name, each.alias)}
     recipe = {name: value for name, value in settings.items() if name in setting_names}
     options = {name: value for name, value in settings.items() if name not in setting_names}
     recipe = settings_from(TrainingSettings, recipe, "training")

@@ -21,7 +21,7 @@ _VERB = re.compile(r"bmc (train|distill|prune|share|quantize)(?= --)")
 _TARGETS = re.compile(r"--target (?!names )([a-z]+(?:,[a-z]+)*)")
 _SET = re.compile(r"--set ([\w-]+)=([\w.,*-]*[\w*])")
 _PREPROCESS = re.compile(r"--preprocess (\w+)=([\w.,/-]*\w)")
-_OPTION = re.compile(rf"--([a-z][a-z-]*[a-z])(?: ({_VALUE}))?")
+_OPTION = re.compile(rf"(?<![\w./-])--([a-z][a-z-]*[a-z])(?: ({_VALUE}))?")
 
 
 def in_python(message: str) -> str:

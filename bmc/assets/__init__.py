@@ -176,15 +176,18 @@ def _check(folder: Path, asset: Asset, name: str) -> None:
 @contextmanager
 def _progress_of(work: Path, text: str, size: int) -> Iterator[None]:
     """Show the progress of a download, measured by the size of the files in its folder."""
-    done = threading.Event()
+    done, raised = threading.Event(), list[BaseException]()
 
     def watch() -> None:
-        with console.progress(text, total=size, unit="bytes") as advance:
-            reported = 0
-            while not done.wait(0.2):
-                downloaded = min(size, sum(_bytes(path) for path in work.rglob("*")))
-                advance(max(0, downloaded - reported))
-                reported = max(reported, downloaded)
+        try:
+            with console.progress(text, total=size, unit="bytes") as advance:
+                reported = 0
+                while not done.wait(0.2):
+                    downloaded = min(size, sum(_bytes(path) for path in work.rglob("*")))
+                    advance(max(0, downloaded - reported))
+                    reported = max(reported, downloaded)
+        except BaseException as error:  # noqa: BLE001  the caller's function ends the work
+            raised.append(error)
 
     context = copy_context()  # gives the thread the reporter of this thread
     watcher = threading.Thread(target=context.run, args=(watch,), daemon=True)
@@ -194,6 +197,8 @@ def _progress_of(work: Path, text: str, size: int) -> Iterator[None]:
     finally:
         done.set()
         watcher.join()
+    if raised:
+        raise raised[0]
 
 
 def _bytes(path: Path) -> int:

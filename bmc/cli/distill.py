@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmc.rendering.rendered import Rendered, render_result
 from bmc.workflows.data import StudentsData
-from bmc.workflows.options import Output
+from bmc.workflows.options import Output, OwnCode
 from bmc.workflows.tuning import Distillation
 
 PANEL = "Model"
@@ -16,6 +16,7 @@ def distill(
     settings: Distillation = Distillation(),
     source: StudentsData = StudentsData(),
     files: Output = Output(),
+    code: OwnCode = OwnCode(),
 ) -> Rendered:
     """Distill a trained teacher into a small student.
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from bmc.errors import SettingError
 
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
+_MAX_BATCH = 2**16
 _REJECTING = ("reject_below", "reject_rate", "accept_accuracy")
 
 
@@ -55,8 +56,8 @@ class ExportOptions:
             )
         if self.batch is not None and self.batch < 1:
             raise SettingError(f"batch is {self.batch}; it must be at least 1")
-        if self.max_batch < 1:
-            raise SettingError(f"max batch is {self.max_batch}; it must be at least 1")
+        if not 1 <= self.max_batch <= _MAX_BATCH:
+            raise SettingError(f"max batch is {self.max_batch}; it must lie in 1..{_MAX_BATCH}")
         chosen = {name: getattr(self, name) for name in _REJECTING}
         chosen = {name: value for name, value in chosen.items() if value is not None}
         for name, value in chosen.items():

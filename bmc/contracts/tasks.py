@@ -210,11 +210,10 @@ class Objective(Contract):
     number of the word's row.
 
     Args:
-        loss: function that returns the loss of a task, a function of outputs and a batch. It takes
-            the training settings, the labels of the training rows, and the number of classes.
+        loss: function that returns the loss of a task, a function of outputs and a batch: that of
+            the rows with a label, divided by the number of all rows. It takes the training
+            settings, the labels of the training rows, and the number of classes.
         labeled: function of labels that tells which rows have one: bool (rows).
-        hard_loss: function of outputs and labels that returns the loss of the rows with a label,
-            divided by the number of all rows.
         soft_loss: function of a student's outputs, a teacher's and a temperature that returns how
             far they are apart, the mean over rows.
         divergence: function of outputs and reference outputs that returns how far they are apart:
@@ -232,7 +231,6 @@ class Objective(Contract):
         metadata=function("settings", "labels", "classes")
     )
     labeled: Callable[[Tensor], Tensor] = field(metadata=function("labels"))
-    hard_loss: Callable[[Tensor, Tensor], Tensor] = field(metadata=function("outputs", "labels"))
     soft_loss: Callable[[Tensor, Tensor, float], Tensor] = field(
         metadata=function("student", "teacher", "temperature")
     )

@@ -87,7 +87,7 @@ def make(folder: Path, share: float = 1.0) -> None:
     """
     library = assets.fetch(_ASSET)
     console.note("spoken-words: espeak-ng speaks 10,024 clips, which takes about a minute")
-    command = [sys.executable, "-c", _CHILD, str(library), str(folder), str(share)]
+    command = [sys.executable, "-P", "-c", _CHILD, str(library), str(folder), str(share)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]

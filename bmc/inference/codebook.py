@@ -82,7 +82,8 @@ class Codebook(nn.Module):
     def _look_up(self, indices: Tensor, offsets: Tensor | None = None) -> Tensor:
         codes = indices.int() if offsets is None else indices.int() + offsets
         if torch.is_grad_enabled() and self.values.requires_grad:
-            weights: Tensor = _Lookup.apply(self.values, codes, self.columns, self.paired)  # type: ignore[no-untyped-call]
+            every = codes if indices is self.indices else self.indices
+            weights: Tensor = _Lookup.apply(self.values, codes, every, self.columns, self.paired)  # type: ignore[no-untyped-call]
         else:
             weights = embedding(codes, _table(self.values, self.paired))
         flat = weights.flatten(-2)
@@ -94,30 +95,34 @@ class _Lookup(torch.autograd.Function):
 
     A training step then moves each value as far as its weights would move on average, and the
     learning rate of an unclustered layer suits a codebook. The true gradient, the sum over the
-    weights, diverges under SGD.
+    weights, diverges under SGD. The mean is over all weights of the layer, also those that are not
+    looked up, whose gradients are 0: so the gradients of a batch's parts add up to its own.
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, codes: Tensor, columns: int, paired: bool) -> Tensor:
-        ctx.save_for_backward(codes)
+    def forward(
+        ctx: Any, values: Tensor, codes: Tensor, every: Tensor, columns: int, paired: bool
+    ) -> Tensor:
+        ctx.save_for_backward(codes, every)
         ctx.shape, ctx.columns, ctx.paired = values.shape, columns, paired
         return embedding(codes, _table(values, paired))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (codes,) = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        codes, every = ctx.saved_tensors
         groups, values = ctx.shape
-        looked_up = [(codes, gradient[..., 0])]
+        looked_up, counted = [(codes, gradient[..., 0])], [every]
         if ctx.paired:  # where the number of columns is odd, the last byte holds only one weight
             pairs = ctx.columns // 2
             looked_up.append((codes[..., :pairs], gradient[..., :pairs, 1]))
+            counted.append(every[..., :pairs])
         entries = groups * values ** (2 if ctx.paired else 1)
         sums = [torch.bincount(c.flatten(), g.flatten().double(), entries) for c, g in looked_up]
-        uses = [torch.bincount(c.flatten(), minlength=entries).double() for c, _ in looked_up]
+        uses = [torch.bincount(c.flatten(), minlength=entries).double() for c in counted]
         if ctx.paired:
             sums, uses = (_marginals(tables, groups, values) for tables in (sums, uses))
         mean = torch.stack(sums).sum(dim=0) / torch.stack(uses).sum(dim=0).clamp(min=1)
-        return mean.view(groups, values).to(gradient.dtype), None, None, None
+        return mean.view(groups, values).to(gradient.dtype), None, None, None, None
 
 
 def _table(values: Tensor, paired: bool) -> Tensor:

@@ -101,6 +101,8 @@ class ActivationQuantizer(nn.Module):
 class LearnedActivationQuantizer(ActivationQuantizer):
     """An activation quantizer with a trained scale, using the gradient of learned step sizes.
 
+    The number of features by which its gradient is scaled is that of an image, or of a token.
+
     Source: Esser et al. 2020, "Learned Step Size Quantization", section 2.1.
     """
 
@@ -129,7 +131,9 @@ class LearnedActivationQuantizer(ActivationQuantizer):
             return super().forward(values)
         values = values.float()
         low, high = self.integer_range()
-        gradient_scale = (values.numel() * high) ** -0.5
+        # Not of the batch, so that the gradients of its parts add up to its own.
+        features = values.shape[1:] if values.ndim == 4 else values.shape[-1:]
+        gradient_scale = (features.numel() * high) ** -0.5
         scale = self.scale.clamp(min=_MIN_SCALE)
         scale = scale * gradient_scale + (scale - scale * gradient_scale).detach()
         steps = (values / scale + self.zero_point).clamp(low, high)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmc import console
 from bmc.errors import BmcError, MissingError, SettingError
+from bmc.trust import trusted
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11; devices may have 3.10
@@ -242,8 +243,12 @@ class _Worker:
             "batches": [settings.batch, *settings.batches],
             "length": settings.length,
             "warm_up_seconds": WARM_UP_SECONDS,
+            "codes": sorted(trusted()),
         }
-        environment = {**os.environ, "OMP_NUM_THREADS": str(candidate.threads or os.cpu_count())}
+        # PYTHONSAFEPATH keeps the working folder out of sys.path; Python 3.10 does not know it.
+        environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+        if candidate.threads:
+            environment["OMP_NUM_THREADS"] = str(candidate.threads)
         started = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bmc.measure.worker", json.dumps(request)],

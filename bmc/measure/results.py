@@ -9,13 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from bmc import bundle as bundles
 from bmc import disk
 from bmc.contracts.targets import format_of
-from bmc.errors import ArtifactError, MissingError, SettingError
+from bmc.errors import ArtifactError, MeasuringError, MissingError, SettingError
 from bmc.files import sha256
 from bmc.measure import machine
 from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
@@ -143,6 +144,9 @@ def measure_bundles(
         precision: "f32" or "bf16"; targets whose file determines the precision ignore this.
         skip_broken: whether to skip bundles that fail while they run, each with the reason;
             otherwise the first failure is an error.
+
+    Raises:
+        MeasuringError: a bundle was made anew meanwhile.
     """
     RuntimeOptions(precision=precision)  # checks the precision before any process is started
     started = now()
@@ -162,8 +166,12 @@ def measure_bundles(
             candidates += [Candidate(folder, count, chosen) for count in threads]
         else:
             skipped[names[folder]] = availability.note
+    hashes = {folder: sha256(folder / bundles.MANIFEST) for folder in folders}
     failed: dict[Path, str] = {}
     measured = measure(candidates, settings, are_steady, failed if skip_broken else None)
+    for folder in hashes:
+        if sha256(folder / bundles.MANIFEST) != hashes[folder]:
+            raise MeasuringError(f"{folder} was made anew while it was measured: bmc bench again")
     skipped |= {names[folder]: reason for folder, reason in failed.items()}
     return Run(
         started=started,
@@ -195,7 +203,15 @@ def ratio(run: Run, slower: str, faster: str) -> Interval:
         slower: name of the bundle in the numerator.
         faster: name of the bundle in the denominator.
     """
-    return speed_up(_best_samples(run, slower), _best_samples(run, faster))
+    return speed_up(best_samples(run, slower), best_samples(run, faster))
+
+
+def save_new(run: Run, folder: Path) -> Path:
+    """Write a run into a folder, named by its time, and return the file; no other is replaced."""
+    names = chain([run.started], (f"{run.started}-{number}" for number in count(2)))
+    path = next(path for name in names if not (path := folder / f"{name}.json").exists())
+    save(run, path)
+    return path
 
 
 def save(run: Run, path: Path) -> None:
@@ -319,7 +335,13 @@ def _median(row: Row) -> float:
     return row.p50.value if row.p50 else float("inf")
 
 
-def _best_samples(run: Run, name: str) -> list[list[list[int]]]:
+def best_samples(run: Run, name: str) -> list[list[list[int]]]:
+    """Return the nanoseconds of a bundle's calls at its best number of threads, by launch and turn.
+
+    Args:
+        run: a bench.
+        name: name of a bundle that it measured.
+    """
     index = next(index for index, row in enumerate(run.rows) if row.name == name and row.best)
     return run.samples[index].nanoseconds
 

@@ -307,7 +307,10 @@ def lost(
     """
     interval = tasks.scoring(task, names).lost(outputs, reference, labels)
     if interval.low == interval.high and len(labels) and not np.array_equal(outputs, reference):
-        return replace(interval, high=interval.high + UNSEEN / len(labels))
+        classes = tasks.task(task).classes
+        starts = classes.row_starts if classes else None
+        rows = len(starts(labels)) if starts else len(labels)
+        return replace(interval, high=interval.high + UNSEEN / rows)
     return interval
 
 

@@ -26,6 +26,7 @@ from bmc.inputs import longest_row
 from bmc.measure.energy import Meter
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
+from bmc.trust import trusting
 
 _STEADY = 0.03  # relative change of the median between blocks of calls
 _UNTIMED_CALLS = 2  # at the start of each turn
@@ -37,7 +38,8 @@ def main() -> None:
     _end_with_parent()
     settings = json.loads(sys.argv[1])
     try:
-        _serve(settings)
+        with trusting(*settings["codes"]):
+            _serve(settings)
     except BmcError as error:
         _send({"error": str(error), "exit_code": error.exit_code})
 

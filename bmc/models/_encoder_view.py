@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ def view(
 ) -> View:
     """Return all that signals of distillation compare.
 
+    Attention has no dropout meanwhile: transformers returns its probabilities after dropout.
+
     Args:
         module: a classifier of transformers; it computes plain attention from now on.
         inputs: inputs of a batch, by name.
@@ -38,12 +40,12 @@ def view(
     stack = [module.get_submodule(path) for path in layers]
     entered: list[Tensor] = []
     outputs: dict[str, list[Any]] = {name: [] for name in ("", attention, *projections)}
-    with ExitStack() as hooks:
+    attentions = [layer.get_submodule(attention) for layer in stack]
+    with ExitStack() as hooks, _without_dropout(attentions):
         first = stack[0].register_forward_pre_hook(lambda _, args: entered.append(args[0]))
         hooks.callback(first.remove)
-        for layer in _distinct(stack):
-            for name, kept in outputs.items():
-                part = layer.get_submodule(name)
+        for name, kept in outputs.items():
+            for part in _distinct(layer.get_submodule(name) for layer in stack):
                 hook = part.register_forward_hook(lambda _, args, out, kept=kept: kept.append(out))
                 hooks.callback(hook.remove)
         ends: list[Tensor] = []
@@ -71,7 +73,26 @@ def view(
     )
 
 
-def _distinct(modules: Sequence[nn.Module]) -> Iterator[Any]:
+@contextmanager
+def _without_dropout(attentions: Sequence[nn.Module]) -> Iterator[None]:
+    """Switch off dropout in some attentions for the block."""
+    settings = [
+        (part, name, value)
+        for attention in attentions
+        for part in attention.modules()
+        for name, value in vars(part).items()
+        if (isinstance(part, nn.Dropout) and name == "p") or name == "attention_dropout"
+    ]
+    for part, name, _ in settings:
+        setattr(part, name, 0.0)
+    try:
+        yield
+    finally:
+        for part, name, value in settings:
+            setattr(part, name, value)
+
+
+def _distinct(modules: Iterable[nn.Module]) -> Iterator[Any]:
     """Yield each module once; several layers may share it."""
     yield from {id(module): module for module in modules}.values()
 

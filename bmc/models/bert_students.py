@@ -19,6 +19,7 @@ from bmc.contracts.tasks import TOKENS
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.families.bert import TEACHERS, Size
+from bmc.inference.samples import drawn
 from bmc.model import Model
 from bmc.models import sentences
 from bmc.models._bert_cut import cut_from
@@ -277,7 +278,7 @@ def _sizes(size: Size, heads: int) -> dict[str, Any]:
 
 def _batches(source: Model, data: Dataset) -> Iterator[dict[str, Tensor]]:
     """Yield inputs of training rows, of like length."""
-    encoded = source.encoder.encode(data.train.rows[:_MEASURED_ROWS])
+    encoded = source.encoder.encode(drawn(data.train.rows, _MEASURED_ROWS))
     lengths = source.encoder.lengths(encoded)
     count = max(1, sum(total <= _MEASURED_TOKENS for total in accumulate(lengths)))
     order = sorted(range(count), key=lambda position: lengths[position])

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bmc.contracts.signals import View
+from bmc.inference.scripted import hookable
 from bmc.model import output_of
 
 _SPATIAL = (
@@ -43,7 +44,7 @@ def view(module: nn.Module, inputs: Mapping[str, Tensor]) -> View:
         if size in sizes:
             last[size] = output
 
-    hooks = [layer.register_forward_hook(keep) for layer in module.modules()]
+    hooks = [layer.register_forward_hook(keep) for layer in hookable(module)]
     try:
         logits = output_of(module, inputs)
     finally:

@@ -65,11 +65,6 @@ def class_weights(labels: Sequence[Any], classes: int) -> Tensor:
     )
 
 
-def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy over rows; the label -1 means no label and adds 0."""
-    return cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / len(labels)
-
-
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return T^2 KL(teacher/T || student/T), the mean over rows.
 
@@ -118,7 +113,6 @@ def _same(student: Tensor, teacher: Tensor) -> Tensor:
 OBJECTIVE = Objective(
     loss=loss_of,
     labeled=_labeled,
-    hard_loss=hard_loss,
     soft_loss=soft_loss,
     divergence=divergence,
     same=_same,

@@ -29,11 +29,6 @@ def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> 
     )
 
 
-def hard_loss(vectors: Tensor, labels: Tensor) -> Tensor:
-    """Return 0: no row has a label that vectors are trained on."""
-    return vectors.new_zeros(())
-
-
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return the squared distance of vectors, the mean over rows; there is no temperature."""
     return mse_loss(student, teacher) * student.shape[1]
@@ -67,7 +62,6 @@ def _labeled(labels: Tensor) -> Tensor:
 OBJECTIVE = Objective(
     loss=loss_of,
     labeled=_labeled,
-    hard_loss=hard_loss,
     soft_loss=soft_loss,
     divergence=divergence,
 )

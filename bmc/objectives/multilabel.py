@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> Loss:
-    """Return the binary cross-entropy, the mean over labels and over the rows that have labels.
+    """Return the binary cross-entropy, the mean over labels and rows; one without labels adds 0.
 
     Args:
         settings: label smoothing moves 1 and 0 towards a half; balanced class weights weigh the
@@ -33,7 +33,10 @@ def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> 
         labeled = _labeled(labels)
         targets = labels[labeled] * (1 - smoothing) + smoothing / 2
         weight = None if weights is None else weights.to(logits.device)
-        return binary_cross_entropy_with_logits(logits[labeled], targets, pos_weight=weight)
+        losses = binary_cross_entropy_with_logits(
+            logits[labeled], targets, pos_weight=weight, reduction="none"
+        )
+        return losses.mean(1).sum() / len(labels)
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         return batch.label_loss(lambda labels: of_labels(logits, labels))
@@ -45,15 +48,6 @@ def positive_weights(labels: Sequence[Any]) -> Tensor:
     """Return rows without each label over rows with it, float (labels)."""
     counts = torch.tensor(labels, dtype=torch.float32).sum(0)
     return (len(labels) - counts).clamp(min=1) / counts.clamp(min=1)
-
-
-def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean binary cross-entropy over labels and rows; a row without labels adds 0."""
-    labeled = _labeled(labels)
-    losses = binary_cross_entropy_with_logits(
-        logits[labeled], labels[labeled], reduction="none"
-    ).mean(1)
-    return losses.sum() / len(labels)
 
 
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -108,7 +102,6 @@ def _same(student: Tensor, teacher: Tensor) -> Tensor:
 OBJECTIVE = Objective(
     loss=loss_of,
     labeled=_labeled,
-    hard_loss=hard_loss,
     soft_loss=soft_loss,
     divergence=divergence,
     same=_same,

@@ -21,12 +21,6 @@ def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> 
     return _squared_error
 
 
-def hard_loss(values: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared error of values (rows, 1); the label NaN means no label, adds 0."""
-    labeled = ~labels.isnan()
-    return ((values[:, 0] - labels)[labeled] ** 2).sum() / len(labels)
-
-
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return the mean squared error of a student's values; numbers have no temperature."""
     return mse_loss(student, teacher)
@@ -38,7 +32,11 @@ def divergence(outputs: Tensor, reference: Tensor) -> Tensor:
 
 
 def _squared_error(values: Tensor, batch: Batch) -> Tensor:
-    return batch.label_loss(lambda labels: mse_loss(values.squeeze(1), labels))
+    def of_labels(labels: Tensor) -> Tensor:
+        labeled = _labeled(labels)
+        return ((values[:, 0] - labels)[labeled] ** 2).sum() / len(labels)
+
+    return batch.label_loss(of_labels)
 
 
 def _labeled(labels: Tensor) -> Tensor:
@@ -48,7 +46,6 @@ def _labeled(labels: Tensor) -> Tensor:
 OBJECTIVE = Objective(
     loss=loss_of,
     labeled=_labeled,
-    hard_loss=hard_loss,
     soft_loss=soft_loss,
     divergence=divergence,
 )

@@ -44,11 +44,6 @@ def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> 
     return loss
 
 
-def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy over words; a word without a tag adds 0."""
-    return classification.hard_loss(logits, labels[:, 0])
-
-
 def likelihood(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the probability of each word's tag, float64 (teachers, words).
 
@@ -70,7 +65,6 @@ def _same(student: Tensor, teacher: Tensor) -> Tensor:
 OBJECTIVE = Objective(
     loss=loss_of,
     labeled=_labeled,
-    hard_loss=hard_loss,
     soft_loss=classification.soft_loss,
     divergence=classification.divergence,
     same=_same,

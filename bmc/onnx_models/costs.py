@@ -145,16 +145,24 @@ def _weights_of(node: onnx_ir.Node) -> list[onnx_ir.TensorProtocol]:
     return constants
 
 
+_MATRIX_PRODUCTS = (
+    *("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"),
+    *("FusedGemm", "FusedMatMul", "QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
+    *("MatMulNBits", "MatMulBnb4", "MatMulFpQ4"),
+)
+"""Operators whose outputs are sums over the last axis of their first input."""
+
+
 def _macs(node: onnx_ir.Node, timed: _Timed) -> int | None:
     """Return the multiply-accumulates of a node; 0 for one that multiplies no matrices."""
     output = math.prod(timed.outputs[0]) if timed.outputs else 0
     weight = next((_sizes(t) for v in node.inputs[1:2] if (t := _constant_behind(v))), None)
-    if node.op_type in ("Conv", "ConvInteger", "QLinearConv"):
+    if node.op_type in ("Conv", "ConvInteger", "QLinearConv", "FusedConv"):
         kernel = weight or next((_sizes(t) for t in _weights_of(node) if len(t.shape) > 2), None)
         return output * math.prod(kernel[1:]) if kernel else None
     if node.op_type == "ConvTranspose" and weight and timed.inputs:
         return math.prod(timed.inputs[0]) * math.prod(weight[1:])
-    if node.op_type in ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"):
+    if node.op_type in _MATRIX_PRODUCTS:
         inner = timed.inputs[0][-1] if timed.inputs and timed.inputs[0] else None
         is_transposed: int = node.attributes.get_int("transA", 0)
         if node.op_type == "Gemm" and is_transposed and timed.inputs:
@@ -164,7 +172,8 @@ def _macs(node: onnx_ir.Node, timed: _Timed) -> int | None:
         return _recurrent_macs(node, timed.inputs[0])
     if node.op_type in ("Einsum", "Attention", "QAttention", "MultiHeadAttention"):
         return None
-    return 0
+    is_known = node.domain in ("", "ai.onnx")  # of others with a matrix nothing is known
+    return 0 if is_known or all(len(t.shape) < 2 for t in _weights_of(node)) else None
 
 
 def _recurrent_macs(node: onnx_ir.Node, values: Shape) -> int | None:

@@ -42,6 +42,14 @@ def find(reference: str | None) -> Path | None:
     return None
 
 
+def names_file(reference: str) -> bool:
+    """Tell whether a reference names an ONNX file, there or not yet, or a folder with some."""
+    try:
+        return find(reference) is not None
+    except (UnknownError, UsageError):
+        return True
+
+
 def name_of(path: Path) -> str:
     """Return a model's name: that of its file, or of its folder if the file is model.onnx."""
     folder = path.absolute().parent

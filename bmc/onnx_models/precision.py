@@ -26,9 +26,14 @@ def precision_of(model: onnx_ir.Model) -> str:
         return "int8-dynamic"
     if any(name.startswith(INTEGER) for name in operators) or "QuantizeLinear" in operators:
         return "int8"
-    if any(name in _4_BITS for name in operators) or _dequantizes(model, _BITS_4):
+    blocked = {
+        int(node.attributes.get_int("bits", 4))
+        for node in all_nodes(model)
+        if node.op_type in _4_BITS
+    }
+    if 4 in blocked or _dequantizes(model, _BITS_4):
         return "int4-weights"
-    if "DequantizeLinear" in operators:
+    if blocked or "DequantizeLinear" in operators:
         return "int8-weights"
     sizes: Counter[DataType] = Counter()
     for tensor in weights_of(model).values():

@@ -16,12 +16,18 @@ from bmc.inputs.tensors import BATCH, AxisSize, TensorInput, TensorsEncoder
 from bmc.onnx_models.reading import Declared, OnnxFile, all_nodes
 from bmc.onnx_models.running import Reference
 from bmc.onnx_models.samples import Arrays, Samples
+from bmc.onnx_models.values import is_value
 
 _SMALLEST_SCALE = 1e-3
 _SEEN = 64  # samples whose values generated ones lie among
 _TOLERANCE = 1e-3  # of the largest value; sums of floats differ by their order
 # Names that mean something else to a bench or an engine: there they are axes that bmc itself made.
-_RENAMED = {BATCH: "rows", "sequence": "sequence_length"}
+_RENAMED = {
+    BATCH: "rows",
+    "sequence": "sequence_length",
+    "height": "image_height",
+    "width": "image_width",
+}
 _RANDOM = ("RandomNormal", "RandomUniform", "Multinomial", "Bernoulli")
 
 
@@ -158,7 +164,7 @@ def _alike(values: NDArray[Any], expected: NDArray[Any]) -> bool:
     if values.shape != expected.shape:
         return False
     first, second = values.astype(np.float64), expected.astype(np.float64)
-    finite = np.isfinite(second)
+    finite = is_value(first, second)
     if not np.array_equal(first[~finite], second[~finite], equal_nan=True):
         return False
     scale = max(float(np.abs(second[finite]).max(initial=0)), _SMALLEST_SCALE)

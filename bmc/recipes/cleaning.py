@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmc import locks
-from bmc.errors import UsageError
+from bmc.errors import UnknownError, UsageError
 from bmc.recipes.options import Cleaning
 from bmc.recipes.store import SEAL, StepStore
 
@@ -44,6 +44,7 @@ def clean(options: Cleaning) -> Cleaned:
 
     Raises:
         UsageError: the location is a URL.
+        UnknownError: there is no such folder.
     """
     if "://" in (options.store or ""):
         raise UsageError(
@@ -51,6 +52,8 @@ def clean(options: Cleaning) -> Cleaned:
             "cleans folders, and rules of the storage remove old files"
         )
     store = StepStore(options.store or "")
+    if options.store and not store.root.is_dir():
+        raise UnknownError(f"no folder {options.store}: --store names the folder of the results")
     removed = kept = size = 0
     for folder in sorted(path for path in store.root.glob("*") if _KEY.fullmatch(path.name)):
         freed = _remove_unused(store, folder, options.days * _SECONDS)

@@ -86,6 +86,9 @@ class Hashes:
 def of_model(reference: str, hashes: Hashes) -> str:
     """Return what identifies a model that exists: the hash of its weights and its bmc.json.
 
+    Which of two models of one name a verb takes, here or in the workspace, depends on the kinds
+    that it reads: the content of both counts.
+
     Args:
         reference: a model directory, a bundle, their names in the workspace, an ONNX file, or a
             Hugging Face folder.
@@ -94,23 +97,39 @@ def of_model(reference: str, hashes: Hashes) -> str:
     Raises:
         UnknownError: there is no such model.
     """
+    contents: list[str] = []
     for path in (Path(reference), workspace.root() / reference):
-        kind = workspace.kind_of(path)
-        if kind == "model":
+        if workspace.kind_of(path) == "model":
             names = (workspace.MODEL_MANIFEST, _WEIGHTS)
-            return hashes.of_all([path / name for name in names if (path / name).is_file()], path)
-        if path.is_file():
-            return hashes.of_all(_with_companions(path), path.absolute().parent.parent)
-        if path.is_dir():
-            return hashes.of_all(_files_of(path), path)
+            files = [path / name for name in names if (path / name).is_file()]
+            contents.append(hashes.of_all(files, path))
+        elif path.is_file():
+            contents.append(hashes.of_all(_with_companions(path), path.absolute().parent.parent))
+        elif path.is_dir() and (workspace.kind_of(path) or _holds_model(path)):
+            contents.append(hashes.of_all(_files_of(path), path))
+    if contents:
+        return " ".join(contents)
     return str(workspace.find(reference, "model"))  # raises; the message has the nearest name
+
+
+def _holds_model(folder: Path) -> bool:
+    """Tell whether a folder has a Hugging Face model, or an ONNX file."""
+    return (folder / _CONFIG).is_file() or any(folder.glob("**/*.onnx"))
+
+
+def each_of(reference: str) -> list[str]:
+    """Return the models that a reference names; teachers may be several, separated by commas."""
+    if "," not in reference or Path(reference).exists():
+        return [reference]
+    return [name.strip() for name in reference.split(",")]
 
 
 def of_data(reference: str, hashes: Hashes) -> str | None:
     """Return the hash of a data file, or of all files of a folder; None for a data set's name.
 
     Args:
-        reference: data as `--data`, `--transfer` and `--samples` take them.
+        reference: data as `--data`, `--transfer` and `--samples` take them, or a Hugging Face
+            folder that a setting names.
         hashes: hashes of files.
     """
     prefix = next((each for each in _FOLDERS if reference.startswith(each)), "")
@@ -118,7 +137,7 @@ def of_data(reference: str, hashes: Hashes) -> str | None:
     if prefix == "hf:" and not path.is_dir():  # hf:DIR:CONFIGURATION, hf:DIR@REVISION
         path = Path(str(path).partition("@")[0].partition(":")[0])
     try:
-        if path.is_dir() and prefix:
+        if path.is_dir() and (prefix or (path / _CONFIG).is_file()):  # such as a student's start
             return hashes.of_all(_files_of(path), path)
         return hashes.of_all(_with_companions(path), path.absolute().parent.parent)
     except OSError:  # no such file

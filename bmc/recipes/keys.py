@@ -13,17 +13,18 @@ from bmc import workspace
 from bmc.contracts import families
 from bmc.errors import UsageError
 from bmc.folds import Fold
+from bmc.onnx_models.finding import names_file
 from bmc.recipes.code_version import code_of, packages_of
-from bmc.recipes.content import Hashes, built_by, of_code, of_data, of_model
+from bmc.recipes.content import Hashes, built_by, each_of, of_code, of_data, of_model
 from bmc.recipes.plan import Step
 from bmc.recipes.plugin_versions import plugins_of
 from bmc.recipes.verbs import TEACHER, VERBS, Call, call_of
-from bmc.training.settings import TrainingSettings
-from bmc.trust import named, trusted
+from bmc.training.settings import WITHOUT_EFFECT, TrainingSettings
+from bmc.trust import named, names_of, trusted
 from bmc.workflows.options import OwnCode
 
 _SCHEMA = 1
-_WITHOUT_EFFECT = ("output", "force", "checkpoint_every")
+_WITHOUT_EFFECT = ("output", "force", *WITHOUT_EFFECT)
 _DATA = ("data", "transfer", "samples")
 _OWN_CODE = "python:"
 
@@ -55,7 +56,7 @@ def key_of(step: Step, input_keys: Mapping[str, str], hashes: Hashes | None = No
     call = call_of(step)
     hashes = Hashes() if hashes is None else hashes
     models = {name: _model(step, name, at, hashes) for name, at in call.models.items()}
-    is_file = call.models.get("model", "").lower().endswith(".onnx")
+    is_file = step.verb != "train" and names_file(call.models.get("model", ""))
     references = [*call.models.values(), *_data_named(call).values()]
     parts = {
         "schema": _SCHEMA,
@@ -103,14 +104,14 @@ def _model(step: Step, argument: str, reference: str, hashes: Hashes) -> str:
     if argument == "student":
         is_name = is_name or families.of_student(reference) is not None
     if argument == TEACHER:
-        names = [reference] if Path(reference).exists() else reference.split(",")
+        names = each_of(reference)
         for name in names:
-            if name.strip() in families.baselines() or name.startswith("hf:"):
+            if name in families.baselines() or name.startswith("hf:"):
                 raise UsageError(
-                    f"step {step.name!r} is taught by {name.strip()}, which is not a trained "
+                    f"step {step.name!r} is taught by {name}, which is not a trained "
                     "model: add a step that trains it, and name that step as the teacher"
                 )
-        return " ".join(of_model(name.strip(), hashes) for name in names)
+        return " ".join(of_model(name, hashes) for name in names)
     is_built = argument == "student" or not _is_in_workspace(reference)
     if is_name and argument in ("model", "student") and (step.verb == "train" or is_built):
         return f"name {reference}"
@@ -142,10 +143,11 @@ def _data_named(call: Call) -> dict[str, str]:
 
 
 def _own_code_of(call: Call, hashes: Hashes) -> list[str]:
-    code = call.of(OwnCode).code
-    names = [named(code)] if code else []
+    names = names_of(call.of(OwnCode).code)
     names += [named(name) for name in call.models.values() if name.startswith(_OWN_CODE)]
-    of_models = (built_by(reference)[1] for reference in call.models.values())
+    of_models = (
+        built_by(name)[1] for reference in call.models.values() for name in each_of(reference)
+    )
     names += [name for name in of_models if name in trusted()]  # others are not run
     return [of_code(name, hashes) for name in dict.fromkeys(names)]
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bmc.onnx_models.finding import names_file
+
 
 @dataclass(frozen=True)
 class Step:
@@ -28,8 +30,9 @@ class Step:
     @property
     def makes_bundle(self) -> bool:
         """Whether the result is a bundle: of an export, and of any step of an ONNX file."""
-        is_of_file = str(self.settings.get("model", "")).lower().endswith(".onnx")
-        return self.verb == "export" or is_of_file or self.settings.get("target") is not None
+        makes = self.verb == "export" or self.settings.get("target") is not None
+        model = self.settings.get("model")
+        return makes or (self.verb != "train" and bool(model) and names_file(str(model)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from bmc.contracts.targets import TARGETS
 from bmc.contracts.techniques import techniques
 from bmc.plugins import Kind
 from bmc.recipes.code_version import code_of_package
-from bmc.recipes.content import built_by
+from bmc.recipes.content import built_by, each_of
 from bmc.recipes.verbs import Call
 from bmc.workflows.tuning import Distillation
 
@@ -51,5 +51,5 @@ def _named(call: Call) -> Iterator[tuple[Kind[Any], str]]:
             owners = [families.baselines().get(reference), families.of_prefix(reference)]
             owners += [families.of_student(reference)] if argument == "student" else []
         else:
-            owners = [built_by(reference)[0]]
+            owners = [built_by(name)[0] for name in each_of(reference)]
         yield from ((families.FAMILIES, owner) for owner in owners if owner)

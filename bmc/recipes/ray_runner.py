@@ -92,6 +92,11 @@ class RayRunner:
         self.on_event: OnEvent | None = None  # what a step is doing stays on its worker
         self.store, self.address, self.retries = store, address, retries
         self._is_ours = not ray.is_initialized()
+        if address and not self._is_ours:
+            raise UsageError(
+                f"Ray is connected already in this process, so {address} is not used: call "
+                "ray.shutdown() before, or leave the address out"
+            )
         self._tasks: dict[Any, RemoteStep] = {}
         self._make = ray.remote(make_here)  # sent once
         variables = environment(self.threads, runtime_env or {})

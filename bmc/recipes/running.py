@@ -16,7 +16,7 @@ from bmc.recipes.plan import Step
 from bmc.recipes.verbs import TEACHER, Call, call_of, fields_of, teachers_of
 from bmc.settings import described
 from bmc.training.settings import TrainingSettings
-from bmc.trust import check_trusted, named
+from bmc.trust import check_trusted, named, names_of
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import (
     Architecture,
@@ -123,8 +123,7 @@ def refuse_untrusted(call: Call) -> None:
     Raises:
         ArtifactError: such code is named; nothing of it was imported.
     """
-    code = call.of(OwnCode).code
-    names = [named(code)] if code else []
+    names = names_of(call.of(OwnCode).code)
     names += [named(name) for name in call.models.values() if name.startswith(_OWN_CODE)]
     for name in names:
         check_trusted(name)

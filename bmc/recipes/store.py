@@ -23,6 +23,7 @@ from bmc.recipes.seals import ChangedResultError as ChangedResultError
 from bmc.recipes.seals import Seal as Seal
 from bmc.recipes.seals import as_json, read_seal
 from bmc.untrusted import parse_json, read_json
+from bmc.writing import sweep
 
 if TYPE_CHECKING:
     from bmc.recipes.shared_files import SharedFiles
@@ -107,9 +108,11 @@ class StepStore:
             name: name of the step.
         """
         folder = self.root / key
+        sweep(folder)  # what a killed command was writing is no result
         begun = [path.name for path in (folder / ".checkpoints").glob("*") if path.is_dir()]
         done = [path.name for path in folder.glob("*") if workspace.kind_of(path)]
-        names = [each for each in (*done, *begun) if not each.endswith(".failed")]
+        every = (*done, *begun)
+        names = [each for each in every if not each.endswith(".failed") and each[0] != "."]
         return folder / (names[0] if names else workspace.slug(name.replace("/", "-")))
 
     def add(self, key: str, folder: Path, verb: str = "", seconds: float = 0.0) -> Path:

@@ -82,7 +82,7 @@ def newest_run(
     settings: BenchSettings | None = None,
     threads: Sequence[int] | None = None,
 ) -> Run | None:
-    """Return the newest bench that measured exactly these bundles on this machine.
+    """Return the newest bench that measured these bundles, and maybe others, on this machine.
 
     The bench measured the same files with the same runtimes, in fp32, with batch size 1, the same
     length and at least as many launches. If the newest bench differs, a note says in what.

@@ -38,7 +38,9 @@ def judge(report: Report, gates: Sequence[Gate]) -> tuple[Verdict, ...]:
         for line in report.lines
         if not line.floor
         for verdict in (
-            [_of_failed(line)] if line.failed or line.failure is not None else _of(line, gates)
+            [_of_failed(line)]
+            if line.failed or line.failure is not None
+            else _of(line, gates, _reference_of(line, report))
         )
     ]
     verdicts += [
@@ -46,6 +48,12 @@ def judge(report: Report, gates: Sequence[Gate]) -> tuple[Verdict, ...]:
         for name, reason in report.broken.items()
     ]
     return tuple(verdicts)
+
+
+def _reference_of(line: Line, report: Report) -> str | None:
+    """Return the name of the bundle that speed-ups of a line's data refer to; None without any."""
+    has_any = any(other.speed_up for other in report.lines if other.data == line.data)
+    return report.references.get(line.data) if has_any else None
 
 
 def raise_failures(verdicts: Iterable[Verdict], result: object) -> None:
@@ -78,12 +86,15 @@ def _of_failed(line: Line) -> Verdict:
     return Verdict("", line.name, False, message)
 
 
-def _of(line: Line, gates: Sequence[Gate]) -> Iterable[Verdict]:
+def _of(line: Line, gates: Sequence[Gate], reference: str | None) -> Iterable[Verdict]:
     for gate in gates:
         value, interval = _VALUES[gate.metric](line)
         name = printable(line.name)
         if value is None and gate.metric == "max-drop" and not _ancestor(line):
             message = f"{name}: {gate.text} holds, as its model was made from no other model"
+            yield Verdict(gate.text, line.name, True, message)
+        elif gate.metric == "speed-up" and line.name == reference:
+            message = f"{name}: {gate.text} holds, as it is what speed-ups refer to"
             yield Verdict(gate.text, line.name, True, message)
         elif value is None:
             message = f"{name}: {gate.text} cannot be judged: {_way_out(gate, line)}"

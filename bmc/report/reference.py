@@ -16,10 +16,12 @@ Key = tuple[str, str, str]
 def key_of(bundle: Bundle) -> Key:
     """Return the data's name, its fingerprint and the task: bundles with equal keys are compared.
 
-    Two files may have the same name; a generator and a classifier may have the same data.
+    Two files may have the same name; a generator and a classifier may have the same data. Scores of
+    sentence embeddings are comparable where the vectors of the reference are the same.
     """
     data = _data(bundle)
-    return _name(data), str(data.get("fingerprint") or ""), bundle.manifest.task
+    prints = (data.get("vectors_sha256"), data.get("fingerprint"))
+    return _name(data), "".join(str(each) for each in prints if each), bundle.manifest.task
 
 
 def titles(bundles: Sequence[Bundle]) -> dict[Key, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bmc.measure.results import Run
+from bmc.measure.results import Run, best_samples
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import speed_up
 from bmc.report.distribution import distribution_of
@@ -34,7 +34,7 @@ def times_of(
     def faster_than(other: str | None) -> Interval | None:
         if other is None or other == name or not any(row.name == other for row in run.rows):
             return None
-        return speed_up(_samples(run, other), _samples(run, name))
+        return speed_up(best_samples(run, other), best_samples(run, name))
 
     return {
         "threads": best.threads,
@@ -47,10 +47,5 @@ def times_of(
         "cold_start_seconds": best.cold_start_seconds,
         "peak_mb": best.peak_mb,
         "execution": best.execution,
-        "distribution": distribution_of(_samples(run, name)),
+        "distribution": distribution_of(best_samples(run, name)),
     }
-
-
-def _samples(run: Run, name: str) -> list[list[list[int]]]:
-    index = next(index for index, row in enumerate(run.rows) if row.name == name and row.best)
-    return run.samples[index].nanoseconds

@@ -12,7 +12,7 @@ Compression for Large NLP Models" (the rank of outputs on real rows).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,8 @@ class Outputs:
     def spectra(self, groups: Mapping[int, Sequence[str]]) -> dict[int, Tensor]:
         """Return the standard deviations of outputs along their principal axes, largest first.
 
+        The groups are in the order in which they first run.
+
         Args:
             groups: paths of the layers that share each weight, by the id of the weight.
         """
@@ -106,7 +108,11 @@ class Outputs:
             ]
             values = torch.linalg.eigvalsh(torch.stack(of_layers).sum(dim=0))
             deviations[key] = values.flip(0).clamp(min=0).sqrt()
-        return deviations
+        order = self._in_order(all_paths)
+        return {
+            key: deviations[key]
+            for key in sorted(groups, key=lambda key: min(map(order.index, groups[key])))
+        }
 
     def fit(self, module: nn.Module, paths: Sequence[str], rank: int) -> None:
         """Replace the weight that some layers share by the best one of a rank, and their biases.
@@ -188,6 +194,19 @@ class Outputs:
                     x, y = samples_of(layer, inputs, outputs)
                     moments[path].add(*((y, y[:, :0]) if of_outputs else (x, y)))
         return moments
+
+    @torch.inference_mode()
+    def _in_order(self, paths: Sequence[str]) -> list[str]:
+        """Return the paths of layers in the order in which the network first calls them."""
+        called: dict[str, None] = {}
+        with ExitStack() as hooks:
+            for path in paths:
+                hook = self._module.get_submodule(path).register_forward_pre_hook(
+                    lambda *_, path=path: called.update({path: None})
+                )
+                hooks.callback(hook.remove)
+            output_of(self._module, tensors_of(self._encoder.batch(self._encoded, [0])))
+        return list(called)
 
     def _batches(self) -> Iterator[list[int]]:
         """Yield the indices of batches of rows of like length, of which little is padding.

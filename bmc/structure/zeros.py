@@ -206,7 +206,12 @@ def _current_name(name: str, parameters: Mapping[str, Tensor]) -> str:
 def _excluded_ids(model: Model) -> set[int]:
     """Return the ids of the parameters of embeddings and outputs, including shared ones."""
     parts = families.network(model.family).parts(model.module)
-    paths = (*parts.outputs, *parts.embeddings)
+    tables = (
+        path
+        for path, layer in model.module.named_modules(remove_duplicate=False)
+        if isinstance(layer, nn.Embedding)  # those of a wrapped network are no parts
+    )
+    paths = (*parts.outputs, *parts.embeddings, *tables)
     return {
         id(value)
         for name, value in model.module.named_parameters(remove_duplicate=False)

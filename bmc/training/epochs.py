@@ -21,7 +21,7 @@ from bmc.training.batches import Rows
 from bmc.training.checkpoint import Progress
 from bmc.training.device import device_of, has_bf16
 from bmc.training.optimizers import rate_at
-from bmc.training.settings import TrainingSettings
+from bmc.training.settings import WITHOUT_EFFECT, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,8 @@ def is_stale(progress: Progress, patience: int, lower_is_better: bool = False) -
 def _identity_of(networks: nn.Module, train: Rows, settings: TrainingSettings, run: str) -> str:
     """Return a hash of everything that a run depends on."""
     shapes = {name: list(value.shape) for name, value in networks.named_parameters()}
+    values = {name: v for name, v in asdict(settings).items() if name not in WITHOUT_EFFECT}
     versions = [__version__, torch.__version__]
     machine = [device_of(settings.device).type, has_bf16()]
-    content = [asdict(settings), shapes, len(train), *versions, *machine, run]
+    content = [values, shapes, len(train), *versions, *machine, run]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

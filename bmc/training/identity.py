@@ -22,7 +22,7 @@ def structure_of(model: Model) -> str:
     """Return a sha256 of everything besides the weights that a model's outputs depend on.
 
     These are its family and settings, its classes in order, its encoder with the tokenizer, and the
-    records of its compression steps: scales of quantizers are in records, not among the weights.
+    records of its compression steps, such as the bits of quantizers (scales are among the weights).
     """
     encoder = model.encoder
     tokenizer = encoder.tokenizer.to_str() if isinstance(encoder, TextEncoder) else ""

@@ -154,9 +154,9 @@ class _Supervised(Epochs):
             outputs = [self._form(own)] if self._form else all_outputs_of(self._networks, own)
         gathered = [collective.gather(output.float(), rows) for output in outputs]
         outputs = [batch.selected(output) for output in gathered]
-        loss = self._loss(outputs[0], batch)
-        if settings.auxiliary_weight:
-            loss = loss + settings.auxiliary_weight * _auxiliary_loss(outputs, batch, self._loss)
+        auxiliary = _auxiliary_loss(outputs, batch, self._loss) if settings.auxiliary_weight else 0
+        loss = self._loss(outputs[0], batch)  # last, since metrics are those of the last loss
+        loss = loss + settings.auxiliary_weight * auxiliary
         if settings.l1:
             loss = loss + settings.l1 * _l1_norm(self._parameters)
         return loss

@@ -199,20 +199,40 @@ class _Masked(Epochs):
 
     def learn(self, indices: array[int], step: int) -> float:
         inputs, ids, chosen = self._hide(self._train, indices)
+        # A batch of a few short texts may have no token to predict: the sum is then 0.
+        predicted, total, start = max(int(chosen.sum()), 1), torch.zeros(1), 0
+        for part, _ in self._train.parts(indices, self._settings.accumulate):
+            rows = slice(start, start + len(part))
+            start = rows.stop
+            of_part = {name: value[rows] for name, value in inputs.items()}
+            with collective.own_randomness(self._settings.seed, step, part[0]):
+                total += self._learn_part(of_part, ids[rows], chosen[rows], predicted)
+        self.update(total[0], self._parameters, step)
+        return float(total)
+
+    def _learn_part(
+        self, inputs: dict[str, Tensor], ids: Tensor, chosen: Tensor, predicted: int
+    ) -> Tensor:
+        """Add the gradients of some rows of a batch, and return their share of the loss (1).
+
+        Args:
+            inputs: inputs with hidden tokens, by name.
+            ids: token ids (rows, length).
+            chosen: which of them are hidden, bool (rows, length).
+            predicted: number of hidden tokens of the whole batch.
+        """
         own, is_divided = processes.share(len(ids)), processes.is_divided(len(ids))
-        with collective.own_randomness(self._settings.seed, step), batch_norms.divided(len(ids)):
+        with batch_norms.divided(len(ids)):
             logits = self._logits(collective.own_share(inputs), chosen[own])
         labels = ids[own][chosen[own]].to(self._device)
-        # A batch of a few short texts may have no token to predict: the sum is then 0.
-        loss = cross_entropy(logits, labels, reduction="sum") / max(int(chosen.sum()), 1)
+        loss = cross_entropy(logits, labels, reduction="sum") / predicted
         # The mean over processes, which `update` takes of the gradients, is the sum over all rows.
         factor = processes.count() if is_divided else 1
         (factor * loss).backward()  # type: ignore[no-untyped-call]
         total = loss.detach().cpu().reshape(1)
         if is_divided:
             collective.sum_tensor(total)
-        self.update(total[0], self._parameters, step)
-        return float(total)
+        return total
 
     def end_step(self, step: int) -> None:
         """Do nothing: there is no work after a step."""

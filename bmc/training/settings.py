@@ -25,6 +25,8 @@ TEXT_EDITS = (NEIGHBORS, "swap", "drop")
 CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("auto", "bf16", "fp32")
 DEVICES = ("auto", "cpu", "cuda")
+WITHOUT_EFFECT = ("checkpoint_every",)
+"""Settings that do not change what is trained."""
 PRECISION = Choice("precision", PRECISIONS)
 DEVICE = Choice("device", DEVICES)
 

@@ -113,8 +113,20 @@ def work_for(
             names=model.labels,
         )
 
+    def loss_on_labels(model: Model) -> Loss:
+        refuse_unread(model, settings)
+        return label_loss(model, data.train.labels, settings, standardized=True)
+
     return Work(
-        without_test, unlabeled, cache, settings.device, train, load, score, settings.augment
+        data=without_test,
+        unlabeled=unlabeled,
+        cache=cache,
+        device=settings.device,
+        fit=train,
+        load=load,
+        score=score,
+        label_loss=loss_on_labels,
+        augment=settings.augment,
     )
 
 

@@ -57,8 +57,9 @@ def bench(
     if not run.rows:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in run.skipped.items())
         raise MissingError(f"no bundle can be measured here ({reasons})")
-    path = save or workspace.root() / ".bench" / f"{run.started}.json"
-    results.save(run, path)
+    if save:
+        results.save(run, save)
+    path = save or results.save_new(run, workspace.root() / ".bench")
     console.note(f"raw samples: {path}")
     return Benched(run, path)
 
@@ -83,8 +84,7 @@ def find_bundles(references: Sequence[str], measurement: Measurement) -> list[Pa
             console.note(f"{folder.name} failed a check when it was exported; bmc check says which")
     if measurement.length is not None:
         _refuse_longer(folders, measurement.length)
-    if measurement.batches:
-        _refuse_larger(folders, max(measurement.batches))
+    _refuse_larger(folders, max((measurement.batch, *measurement.batches)))
     return folders
 
 
@@ -112,6 +112,6 @@ def _refuse_larger(folders: Sequence[Path], rows: int) -> None:
         most = bundles.read(folder).manifest.build.get("max_batch", rows)
         if isinstance(most, int) and most < rows:
             raise UsageError(
-                f"{folder} takes at most {most} rows a call, and --batches has {rows}; leave the "
-                "larger ones out, or bmc export with a larger --max-batch"
+                f"{folder} takes at most {most} rows a call, and --batch or --batches has {rows}; "
+                "leave the larger ones out, or bmc export with a larger --max-batch"
             )

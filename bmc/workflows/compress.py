@@ -101,7 +101,6 @@ def compress(
     """
     started = time.monotonic()
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
-    tuning.refuse_untaught_rows(artifact.describe(folder)["task"])
     if not reference:
         console.note(f"{kind}: {folder}, the newest model")
     output = files.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
@@ -110,6 +109,8 @@ def compress(
     teacher = teachers.find_folder(tuning.teacher) if tuning.teacher else folder
     model = artifact.load(folder)
     _check_model(kind, folder, model, tuning)
+    taught, chosen = _teacher_for(kind, tuning, model, teacher)
+    tuning.refuse_untaught_rows(taught is not None)
     data = data_of(folder, files.data)
     if files.data:  # the next verb finds it there, too
         model.data = {**model.data, "location": data.location}
@@ -128,14 +129,16 @@ def compress(
 
     def work_of(run: str, data: Dataset = data) -> Work:
         weights = [weights_sha256(path) for path in (folder, teacher)]
-        run = f"{weights} {tuning} {run}"
+        settled = replace(tuning, max_drop=None, checkpoint_every=None)  # change no weight
+        run = f"{weights} {settled} {run}"
         settings, cache = tuning.settings(model), workspace.cache()
         return work_for(data, unlabeled, settings, checkpoints, cache, _load, run)
 
     started_from = weights_sha256(folder)
     torch.manual_seed(tuning.seed)
     step = choose(model, work_of("search"))
-    work = work_of(str(asdict(step)))
+    counts_words = kind == "prune" and method == "vocabulary"  # of all texts
+    work = work_of(str(asdict(step)), data if counts_words else learned)
     before = size_of(model, work)
     zeros = share_of_zeros(model.module)
     torch.manual_seed(tuning.seed)
@@ -146,7 +149,7 @@ def compress(
     _note_lost_zeros(model, zeros, method)
     if tuning.epochs:
         work = work_of(str(asdict(step)), learned)
-        _tune(model, work, *_teacher_for(kind, tuning, model, teacher))
+        _tune(model, work, taught, chosen)
         after = replace(applied, score=_score_of(model, work))
     if after.score is not None:
         model.scores = {**model.scores, f"validation_{measure_of(model)}": after.score}
@@ -183,7 +186,8 @@ def _check_model(kind: str, folder: Path, model: Model, tuning: Tuning) -> None:
     """Refuse a model that a step cannot change, or that has no teacher of the kind in `tuning`.
 
     Raises:
-        UsageError: it is quantized, a TorchScript network, or a generator with a teacher.
+        UsageError: it is quantized, a TorchScript network, or a generator with a teacher or a limit
+            of the score that it lacks.
     """
     refuse_scripted(folder, model.module)
     if is_quantized(model.module):
@@ -191,6 +195,8 @@ def _check_model(kind: str, folder: Path, model: Model, tuning: Tuning) -> None:
             f"{folder} is quantized, which comes last: {kind} the model that it was made from "
             f"({_origin(model)})"
         )
+    if not model.has_labels and tuning.max_drop is not None:
+        raise UsageError(f"{folder} is a generator, which has no score: leave --max-drop out")
     if not model.has_labels and tuning.teacher:
         raise UsageError(f"{folder} is a generator, which has no teacher: leave --teacher out")
     if not model.has_labels and tuning.distill and kind != "quantize":

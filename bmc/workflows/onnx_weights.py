@@ -66,7 +66,8 @@ def zero_nm(model: onnx_ir.Model, step: NM) -> Record:
     axes = {weight.name: weight.inputs_axis or 0 for weight in weights}
     counts = {name: tensor.shape[axes[name]] for name, tensor in tensors.items()}
     indivisible = {name: count for name, count in counts.items() if count % size}
-    nm.check_divisible(indivisible, step.pattern, step.layers, len(weights))
+    named = {weight.name for weight in weights if set(weight.layers) & set(step.layers)}
+    nm.check_divisible(indivisible, step.pattern, named, len(weights))
     masks = {
         name: nm.smallest(tensor.movedim(axes[name], 1), kept, size).movedim(1, axes[name])
         for name, tensor in tensors.items()

@@ -482,8 +482,8 @@ class OwnCode:
     """The code of the user that a command may run; `begin` is called before it starts.
 
     Args:
-        code: your module:function that builds the network. Model files may name Python code; bmc
-            runs it only if you pass it here.
+        code: your module:function that builds the network, or several, separated by commas. Model
+            files may name Python code; bmc runs it only if you pass it here.
     """
 
     GROUP: ClassVar[str] = "Model"
@@ -491,5 +491,5 @@ class OwnCode:
     code: str = ""
 
     def begin(self) -> None:
-        """Allow bmc to run the function named by --code, and no other."""
+        """Allow bmc to run the functions named by --code, and no other."""
         trust(self.code)

@@ -43,7 +43,7 @@ def with_preparation(
     if settings.pretrain:
         rate, size = training.learning_rate, training.batch_size
         numbers = settings.pretrain, rate, size, start, settings.seed
-        masked = Masked(*numbers, training.precision)
+        masked = Masked(*numbers, training.precision, training.accumulate)
         prepared.append(("distill/masked", masked))
     if settings.vocabulary != "keep":
         tokens = 0 if settings.vocabulary == "auto" else int(settings.vocabulary)

@@ -286,13 +286,13 @@ def measure_norms(model: Model, work: Work) -> None:
     """Recompute the running means and variances of batch norms on training rows."""
     norms = [
         layer
-        for layer in model.module.eval().modules()
+        for layer in model.module.cpu().eval().modules()  # a score may have left it on a GPU
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.track_running_stats
     ]
     if not norms:
         return
-    part = work.data.train
-    rows = Rows(part.rows[:_NORM_ROWS], part.labels[:_NORM_ROWS], model.encoder)
+    part = work.data.train.spaced(_NORM_ROWS)
+    rows = Rows(part.rows, part.labels, model.encoder)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -104,6 +104,7 @@ def cross_validate(
     if chosen.network.train is not None:  # a generator's
         raise UsageError(f"{reference} has no held-out score to fold: leave --folds out")
     by_fold: list[float] = []
+    every_checkpoint = []
     outputs: list[NDArray[np.float32]] = []
     truth: list[NDArray[Any]] = []
     thresholds: list[NDArray[Any]] = []  # of each row: folds have thresholds of their own
@@ -126,6 +127,8 @@ def cross_validate(
         score = scored[tasks.scoring(source.task, labels).measure]["value"]
         by_fold.append(score)
         console.note(f"fold {number} of {folds}: held-out score {score:.4f}")
+        every_checkpoint.append(checkpoints)
+    for checkpoints in every_checkpoint:  # the last one resumes all folds of a stopped command
         forget_checkpoints(checkpoints)
     return CrossValidated(
         scores=tuple(by_fold),

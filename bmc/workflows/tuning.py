@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bmc import workspace
 from bmc.choices import Among, Choice, about, check_choices
 from bmc.contracts import families
-from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.training.settings import (
     AUGMENTATION,
@@ -118,18 +117,26 @@ class Tuning:
         """Tell whether the model is fine-tuned with a teacher."""
         return self.distill or self.teacher is not None
 
-    def refuse_untaught_rows(self, task: str) -> None:
+    def refuse_untaught_rows(self, has_teacher: bool) -> None:
         """Refuse unlabeled rows where no teacher predicts them.
 
         Args:
-            task: name of the model's task; sentence embeddings always have a teacher.
+            has_teacher: whether the model learns from a teacher.
 
         Raises:
             UsageError: there are such rows, and no teacher.
         """
-        if self.transfer != "none" and not self.has_teacher and task != EMBEDDING:
+        if has_teacher:
+            return
+        if self.transfer != "none":
             raise UsageError(
-                f"--transfer {self.transfer}: unlabeled rows need a teacher; add --distill"
+                f"--transfer {self.transfer}: unlabeled rows need a teacher; add --distill, or "
+                "name one with --teacher"
+            )
+        if self.augment_texts:
+            raise UsageError(
+                f"--augment-texts {self.augment_texts}: new texts need a teacher; name one with "
+                "--teacher"
             )
 
     def settings(self, model: Model) -> TrainingSettings:
@@ -280,6 +287,8 @@ class Distillation:
         check_choices(self)
         if self.pretrain < 0:
             raise SettingError(f"pretrain is {self.pretrain}; it is a number of epochs, 0 or more")
+        if self.signal_epochs < 1:
+            raise SettingError(f"signal epochs is {self.signal_epochs}; it must be 1 or more")
         if self.epochs is not None and self.epochs < 1:
             raise SettingError(f"epochs is {self.epochs}; a student learns for at least 1")
         _check_rows(self.train_rows, self.validation_rows)

@@ -79,11 +79,12 @@ class Compared:
                 for name, entry in internal.items():
                     self.signals[name] = entry.bind(*views, indices)
         self.signals.to(self._device)
-        self._teacher.to(self._device).eval()
+        if self._runs_teacher:
+            self._teacher.to(self._device).eval()
 
         self._cached_logits: Callable[[Batch], Tensor] | None = None
         if LOGITS in weights:
-            self._parts_of = logits_loss.parts_of(student, work.data)
+            self._parts_of = logits_loss.parts_of(student, work)
             self._align = aligned_logits(teacher, student, work.data)
             is_read_whole = work.augment and answers_are_kept(work.data.kind, work.augment)
             if not self._runs_teacher or logits_loss.more_teachers or is_read_whole:

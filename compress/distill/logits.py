@@ -10,15 +10,12 @@ from torch import Tensor
 
 from bmc.compress.distill._parts import LossParts
 from bmc.contracts.tasks import objective
-from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.model import Form, Model, Record, Work
 from bmc.training.batches import Batch
-from bmc.training.custom import custom_loss
 from bmc.training.ensemble import AVERAGES, WEIGHTINGS, Ensemble
 from bmc.training.mixkd import MixedTexts
 from bmc.training.settings import MIXKD
-from bmc.training.work import mean_and_scale
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class Logits:
             as_read: function from a batch to the batch as the student read it.
             form: function that computes the student's outputs; None for the default.
         """
-        parts_of, parts = self.parts_of(model, work.data), LossParts(model.task)
+        parts_of, parts = self.parts_of(model, work), LossParts(model.task)
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
             batch = as_read(batch)
@@ -114,7 +111,7 @@ class Logits:
         return Ensemble((first, *self.more_teachers), self.average, self.weighting)
 
     def parts_of(
-        self, model: Model, data: Dataset
+        self, model: Model, work: Work
     ) -> Callable[[Tensor, Tensor, Batch], dict[str, Tensor]]:
         """Return a function of the student's outputs, the teacher's outputs and the batch.
 
@@ -123,16 +120,14 @@ class Logits:
         Args:
             model: the student; its custom loss, if any, replaces the cross-entropy with the true
                 labels.
-            data: the training data; its labels give the mean and scale of a regression.
+            work: the data, and the loss on its labels.
         """
-        custom = custom_loss(model, *mean_and_scale(data.train.labels))
-        label_loss = custom or objective(model.task).hard_loss
+        label_loss = work.label_loss(model) if self.hard else None
 
         def parts(student: Tensor, teacher: Tensor, batch: Batch) -> dict[str, Tensor]:
             losses = {"logits": self.soft_loss(student, teacher, model.task)}
-            if self.hard:
-                hard_loss = batch.label_loss(lambda labels: label_loss(student, labels))
-                losses["labels"] = self.hard * hard_loss
+            if label_loss:
+                losses["labels"] = self.hard * label_loss(student, batch)
             return losses
 
         return parts

@@ -49,6 +49,7 @@ class Masked:
         start: text that identifies the initial weights, for the cache; with "" they are hashed.
         seed: random seed of the batches and of the tokens that are hidden.
         precision: auto is bf16 where the processor supports it.
+        accumulate: parts in which the texts of a step are computed one after another.
 
     Raises:
         SettingError: a setting is out of range.
@@ -63,6 +64,7 @@ class Masked:
     start: str = ""
     seed: int = 0
     precision: str = "auto"
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -117,6 +119,7 @@ class Masked:
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
+            accumulate=self.accumulate,
             keep="last",
             seed=self.seed,
             precision=self.precision,
@@ -132,6 +135,7 @@ class Masked:
         machine = [kind, kind == "cuda" or has_bf16(), torch.__version__]
         start = self.start or weights_of(model.module)
         settings = {**asdict(self), "start": start}
+        del settings["accumulate"]  # it saves memory, and changes the result by rounding alone
         parts = [structure_of(model), settings, digest.hexdigest(), machine]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

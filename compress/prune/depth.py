@@ -187,8 +187,8 @@ def removals(model: Model, work: Work, rule: str) -> Iterator[str]:
 
 def _output_change(model: Model, work: Work) -> Callable[[], float]:
     """Return a function for the mean squared change of a model's outputs since this call."""
-    split = work.data.validation
-    rows = Rows(split.rows[:_COMPARED_ROWS], split.labels[:_COMPARED_ROWS], model.encoder)
+    split = work.data.validation.spaced(_COMPARED_ROWS)
+    rows = Rows(split.rows, split.labels, model.encoder)
     outputs = outputs_of(model.module, rows)
     return lambda: float(np.square(outputs_of(model.module, rows) - outputs).mean())
 

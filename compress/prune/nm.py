@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,8 @@ class NM:
         weights = zeros.weights_of(model, self.layers, _KINDS)
         inputs = {name: weight.shape[1] for name, weight in weights.items()}
         indivisible = {name: count for name, count in inputs.items() if count % size}
-        check_divisible(indivisible, self.pattern, self.layers, len(weights))
+        named = {name for name in indivisible if name.rpartition(".")[0] in self.layers}
+        check_divisible(indivisible, self.pattern, named, len(weights))
         pruned = {name: weight for name, weight in weights.items() if name not in indivisible}
         masks = {name: smallest(weight, kept, size) for name, weight in pruned.items()}
         zeros.zero(pruned, masks)
@@ -70,14 +72,14 @@ class NM:
 
 
 def check_divisible(
-    indivisible: dict[str, int], pattern: str, layers: tuple[str, ...], count: int
+    indivisible: dict[str, int], pattern: str, named: Collection[str], count: int
 ) -> None:
     """Refuse an indivisible layer if `layers` has its full name; otherwise print a note.
 
     Args:
         indivisible: number of inputs that is not divisible by M, by parameter name.
         pattern: N:M.
-        layers: the setting `layers`.
+        named: parameters of layers that the setting `layers` names in full.
         count: number of parameters that are to be pruned.
 
     Raises:
@@ -93,7 +95,7 @@ def check_divisible(
             f"one: {names}. Method unstructured prunes layers of any size"
         )
     for name, inputs in indivisible.items():
-        if name.rpartition(".")[0] in layers:
+        if name in named:
             raise SettingError(
                 f"{name} has {inputs} inputs, and pattern {pattern} needs a number divisible by "
                 f"{size}: leave the layer out of layers, or prune it with method unstructured"

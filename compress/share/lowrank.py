@@ -103,7 +103,10 @@ class LowRank:
                 key: rank for key, rank in ranks_by_energy.items() if rank <= _max_rank(shapes[key])
             }
         record: Record = {}
-        for key, rank in ranks.items():
+        for key in values:  # with fit=outputs in the order in which the layers run
+            if key not in ranks:
+                continue
+            rank = ranks[key]
             if outputs:
                 outputs.fit(model.module, users[key], rank)
             pairs = dict.fromkeys(users[key], rank)

@@ -105,7 +105,7 @@ def test_choices_are_shown_and_another_is_refused_with_the_nearest(
 
 
 def test_no_verb_has_an_option_that_it_does_not_use(bmc: Run) -> None:
-    for verb in ("report", "distill", "models", "datasets", "doctor"):
+    for verb in ("report", "models", "datasets", "doctor"):
         assert "--code" not in help_of(bmc, verb)
         refused(bmc(verb, "--code", "mine:net"), "has no option --code")
 

@@ -28,7 +28,7 @@ from bmc.contracts import families
 from bmc.errors import SettingError, UnknownError, UsageError
 from bmc.export.onnx_graph import write_onnx
 from bmc.files import size_of
-from bmc.inference.codebook import is_clustered
+from bmc.inference.codebook import Codebook, is_clustered
 from bmc.inference.form import inference_form
 from bmc.inspect.layers import costs_of
 from bmc.model import AppliedStep, Model, Step, Work, output_of
@@ -389,3 +389,24 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any]) -> None:
 def test_a_record_that_does_not_fit_is_refused(record: dict[str, Any], tmp_path: Path) -> None:
     message = refusal_of(image_model("mlp", width=32), "share/cluster", record, tmp_path)
     assert next(iter(record)) in message or "step share/cluster does not fit" in message
+
+
+@pytest.mark.parametrize("values", [16, 64])
+def test_gradients_of_looked_up_rows_add_up_to_those_of_all(values: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    codebook = Codebook((40, 7), values, groups=1)
+    indices = torch.randint(values, (40, 7), generator=generator, dtype=torch.uint8)
+    codebook.fill(torch.randn(1, values, generator=generator), indices)
+    rows = torch.randint(40, (12,), generator=generator)
+    weights = torch.randn(12, 7, generator=generator)
+
+    def gradient_of(parts: list[slice]) -> Tensor:
+        codebook.values.grad = None
+        for part in parts:
+            (codebook.rows(rows[part]) * weights[part]).sum().backward()  # type: ignore[no-untyped-call]
+        assert codebook.values.grad is not None
+        return codebook.values.grad
+
+    whole = gradient_of([slice(0, 12)])
+    assert whole.abs().sum() > 0
+    torch.testing.assert_close(gradient_of([slice(0, 3), slice(3, 12)]), whole)

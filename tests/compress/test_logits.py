@@ -250,3 +250,26 @@ def test_hard_labels_and_transfer_texts_both_change_what_is_learned(
         learned.append(student.module.get_parameter("classifier.weight").detach())
     assert not torch.equal(learned[0], learned[1])
     assert not torch.equal(learned[0], learned[2])
+
+
+def test_class_weights_and_label_smoothing_count_beside_a_teacher(
+    lively_folder: Path, few: Dataset, tmp_path: Path
+) -> None:
+    labels = [0] * (len(few.train) - 4) + [1] * 4
+    data = replace(few, train=Examples(few.train.rows, labels))
+    step, learned = Logits(str(lively_folder), "0" * 64, hard=1.0), []
+    model = artifact.load(lively_folder)
+    batch = Rows(data.train.rows, labels, model.encoder).batch(range(len(labels)))
+    logits = torch.zeros(len(labels), 2)
+    logits[:, 1] = 1.0
+    for settings in ({}, {"class_weights": "balanced"}, {"label_smoothing": 0.2}):
+        training = replace(SETTINGS, **settings)
+        work = work_for(data, (), training, tmp_path, tmp_path, lambda name: model, run="")
+        learned.append(float(step.parts_of(model, work)(logits, logits, batch)["labels"]))
+    plain = torch.nn.functional.cross_entropy(logits, torch.tensor(labels))
+    assert learned[0] == pytest.approx(float(plain), rel=1e-6)
+    balanced = (
+        float(torch.log1p(torch.tensor(1.0).exp()) + torch.log1p(torch.tensor(-1.0).exp())) / 2
+    )
+    assert learned[1] == pytest.approx(balanced, rel=1e-6)
+    assert learned[2] != pytest.approx(learned[0], rel=1e-3)

@@ -20,6 +20,7 @@ from bmc.errors import SettingError, UsageError
 from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import cnn, gan, mlp, resnet
 from bmc.structure.outputs import Moments, Outputs, samples_of
+from tests.compress.conftest import wrapped
 
 FAMILIES = {
     "mlp": (mlp, mlp.Settings(width=48), ("hidden*",)),
@@ -202,3 +203,11 @@ def test_outputs_are_those_of_the_layer_also_where_the_next_one_overwrites_them(
     assert records[0][1] == records[1][1]
     first, second = (outputs_of(model, digits) for model, _ in records)
     assert torch.equal(first, second)
+
+
+def test_layers_are_fitted_in_the_order_in_which_they_run(digits: Dataset, work: Work) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    model = wrapped(network, digits)
+    paths = [path for path, part in model.module.named_modules() if isinstance(part, nn.Linear)]
+    backwards = {number: [path] for number, path in enumerate(reversed(paths))}
+    assert list(Outputs(model, work).spectra(backwards)) == [1, 0]

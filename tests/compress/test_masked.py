@@ -107,3 +107,21 @@ def test_a_model_of_images_is_refused(work: Work) -> None:
 def test_no_epochs_are_refused() -> None:
     with pytest.raises(SettingError, match="epochs is 0"):
         Masked(epochs=0)
+
+
+def test_texts_in_parts_are_learned_as_a_whole_batch_and_kept_as_the_same(
+    make_model: Make, work: Work, tmp_path: Path
+) -> None:
+    whole, parts = make_model(), make_model()
+    for model in (whole, parts):
+        for layer in model.module.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
+    Masked(precision="fp32").apply(whole, work)
+    elsewhere = replace(work, cache=tmp_path / "other")
+    Masked(precision="fp32", accumulate=3).apply(parts, elsewhere)
+    expected = weights(whole)
+    for name, value in weights(parts).items():
+        torch.testing.assert_close(value, expected[name], atol=1e-4, rtol=1e-3)
+    files = [next(path.rglob("encoder.safetensors")) for path in (work.cache, tmp_path / "other")]
+    assert files[0].parent.name == files[1].parent.name, "the cache's key is the same"

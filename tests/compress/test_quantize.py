@@ -230,3 +230,22 @@ def test_training_moves_the_learned_ranges() -> None:
     assert quantizer.scale.grad.abs() > 0
     assert values.grad is not None
     assert torch.isfinite(values.grad).all()
+
+
+@pytest.mark.parametrize("shape", [(8, 5, 6), (8, 3, 4, 4)])
+def test_gradients_of_a_learned_scale_add_up_over_the_parts_of_a_batch(
+    shape: tuple[int, ...],
+) -> None:
+    torch.manual_seed(0)
+    values, weights = torch.randn(shape), torch.randn(shape)
+    quantizer = LearnedActivationQuantizer()
+    quantizer.scale.data.fill_(0.02)
+
+    def gradient_of(parts: list[slice]) -> float:
+        quantizer.scale.grad = None
+        for part in parts:
+            (quantizer(values[part]) * weights[part]).sum().backward()
+        return float(quantizer.scale.grad)  # type: ignore[arg-type]
+
+    whole = gradient_of([slice(0, 8)])
+    assert gradient_of([slice(0, 3), slice(3, 8)]) == pytest.approx(whole, rel=1e-4)

@@ -20,10 +20,11 @@ from bmc.data import Dataset, Examples
 from bmc.errors import SettingError, UnknownError, UsageError
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Work
-from bmc.models import bert
+from bmc.models import bert, feature_maps
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from bmc.workflows.tuning import Distillation
+from tests.faults import nets
 
 Make = Callable[..., Model]
 QUICK = TrainingSettings(
@@ -193,6 +194,12 @@ def test_a_convolutional_student_comes_nearer_to_its_teachers_feature_maps(
     assert not student.module._forward_hooks
 
 
+def test_feature_maps_are_found_beside_a_scripted_activation() -> None:
+    network = nets.scripted_activation(10, 1, 8, 8).eval()
+    view = feature_maps.view(network, {"input": torch.rand(2, 1, 8, 8)})
+    assert [tuple(part.shape[1:]) for part in view.maps] == [(8, 3, 3)]
+
+
 def test_maps_learn_from_the_teachers_of_the_nearest_size() -> None:
     views = [view_of(each) for each in (image_network(4, 0), image_network(4, 0, "resnet18"))]
     assert layers_of("auto", *views) == [0, 1, 2]
@@ -221,6 +228,11 @@ def test_a_student_of_other_pixels_is_told_which_signals_remain(tmp_path: Path) 
 
 
 # the student's earlier epochs
+
+
+def test_signals_are_learned_for_an_epoch_at_least() -> None:
+    with pytest.raises(SettingError, match="signal epochs is 0; it must be 1 or more"):
+        Distillation(signals="hidden=1", signal_epochs=0)
 
 
 def test_self_needs_the_logits_beside_it() -> None:

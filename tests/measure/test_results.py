@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bmc import bundle as bundles
-from bmc.errors import ArtifactError, MissingError, SettingError
+from bmc.errors import ArtifactError, MeasuringError, MissingError, SettingError, UsageError
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
@@ -131,3 +131,42 @@ def test_a_precision_that_there_is_not_is_refused_before_measuring(
 ) -> None:
     with pytest.raises(SettingError, match="precision is 'int4'"):
         results.measure_bundles([bundle_of("openvino")], (1,), SHORT, "int4")
+
+
+def test_a_bundle_that_is_made_anew_while_it_is_measured_has_no_times(
+    bundle_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(bundle_of("onnx"), tmp_path / "bundle"))
+
+    def made_anew(*arguments: Any) -> list[Any]:
+        manifest = bundles.read(folder).manifest
+        bundles.write(folder, replace(manifest, build={**manifest.build, "max_batch": 4}))
+        return []
+
+    monkeypatch.setattr(results, "measure", made_anew)
+    with pytest.raises(MeasuringError, match="was made anew while it was measured"):
+        results.measure_bundles([folder], (1,), SHORT)
+
+
+def test_a_second_run_of_the_same_second_keeps_its_own_file(run: Run, tmp_path: Path) -> None:
+    first, second = (results.save_new(run, tmp_path) for _ in range(2))
+    assert first != second
+    assert results.read(first) == results.read(second)
+
+
+def test_no_module_of_the_working_folder_is_imported_by_a_measurement(
+    bundle_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "statistics.py").write_text("raise SystemExit('imported from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    assert results.measure_bundles([bundle_of("onnx")], (1,), SHORT).rows
+
+
+def test_a_batch_that_a_bundle_does_not_take_is_refused_before_anything_runs(
+    bundle_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(bundle_of("onnx"), tmp_path / "bundle"))
+    manifest = bundles.read(folder).manifest
+    bundles.write(folder, replace(manifest, build={**manifest.build, "max_batch": 4}))
+    with pytest.raises(UsageError, match="takes at most 4 rows a call, and --batch or"):
+        bench([str(folder)], Measurement(batch=8))

@@ -12,11 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from bmc import artifact
 from bmc.compress.quantize.static import Static
+from bmc.compress.share.layers import Layers
 from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UsageError
@@ -25,7 +26,7 @@ from bmc.export.source import source_of
 from bmc.inference.form import inference_form
 from bmc.inference.quantized_layers import QuantizedLayer
 from bmc.inputs.text import TextSettings
-from bmc.model import AppliedStep, Model, Work, output_of
+from bmc.model import AppliedStep, Model, Parts, Work, output_of
 from bmc.models import bert, hugging_face
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
@@ -50,6 +51,10 @@ EXPORTED = (
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt_rtx"}
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def _parts(family: str) -> Parts:
+    return families.network(family).parts(_encoders.small(family).module)
 
 
 @pytest.fixture(scope="module")
@@ -381,3 +386,34 @@ def test_positions_of_a_roberta_begin_after_the_id_of_its_padding(tmp_path: Path
     kind = _encoders.described("roberta").kind
     with pytest.raises(SettingError, match=r"has 15 positions: take --max-length 15 or less"):
         hugging_face.pretrained(str(folder), str(folder), _encoders.LABELS, TextSettings(16), kind)
+
+
+SHARING = [family for family in FAMILIES if _parts(family).attention and family != "albert"]
+
+
+@pytest.mark.parametrize("family", SHARING)
+def test_layers_that_share_their_attention_have_attentions_of_their_own(family: str) -> None:
+    model = _encoders.small(family)
+    record = {"what": "attention", "groups": [list(_parts(family).layers)]}
+    Layers.rebuild(model, record)
+    with torch.no_grad():
+        view = families.network(family).view(model.module, inputs_of(model, ROWS[1]))  # type: ignore[misc]
+    sizes = [len(part) for part in (view.hidden, view.attentions, view.queries, view.values)]
+    assert sizes == [3, 2, 2, 2]
+    assert not torch.equal(view.attentions[0], view.attentions[1])
+
+
+@every_family
+def test_attentions_that_are_compared_have_no_dropout_and_training_has_it_again(
+    family: str,
+) -> None:
+    model = _encoders.small(family)
+    probabilities = [part.p for part in model.module.modules() if isinstance(part, nn.Dropout)]
+    inputs = inputs_of(model, ROWS[1])
+    view = families.network(family).view(model.module.train(), inputs)  # type: ignore[misc]
+    sums = view.attentions[0].sum(-1)[inputs["attention_mask"].bool()[:, None].expand(-1, 2, -1)]
+    torch.testing.assert_close(sums, torch.ones_like(sums))
+    assert probabilities == [
+        part.p for part in model.module.modules() if isinstance(part, nn.Dropout)
+    ]
+    assert any(probabilities)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from onnx import helper
 
 from bmc.onnx_models.costs import costs_of
+from bmc.onnx_models.precision import precision_of
 from bmc.onnx_models.reading import read
 from tests._onnx import INT64, cnn, save
+
+DOMAINS = ("com.microsoft",)
 
 
 def test_multiply_accumulates_follow_from_the_shapes(tmp_path: Path) -> None:
@@ -55,3 +59,30 @@ def test_a_file_that_generated_inputs_do_not_suit_has_its_parameters(tmp_path: P
     costs = costs_of(read(path))
     assert "does not run on these samples" in costs.note
     assert [(layer.parameters, layer.macs) for layer in costs.layers] == [(4, None)]
+
+
+def test_fused_products_of_matrices_count_and_an_unknown_operator_with_a_matrix_is_not_zero(
+    tmp_path: Path,
+) -> None:
+    nodes = [
+        helper.make_node("FusedMatMul", ["x", "w"], ["m"], "fused", domain="com.microsoft"),
+        helper.make_node("BiasGelu", ["m", "b"], ["y"], "gelu", domain="com.microsoft"),
+    ]
+    weights = {"w": np.ones((8, 4), np.float32), "b": np.ones(4, np.float32)}
+    path = save(tmp_path / "x.onnx", nodes, {"x": (2, 8)}, {"y": (2, 4)}, weights, domains=DOMAINS)
+    assert [layer.macs for layer in costs_of(read(path)).layers] == [2 * 4 * 8, 0]
+
+
+@pytest.mark.parametrize(("bits", "precision"), [(4, "int4-weights"), (8, "int8-weights")])
+def test_the_bits_of_blocked_weights_are_read(bits: int, precision: str, tmp_path: Path) -> None:
+    node = helper.make_node(
+        *("MatMulNBits", ["x", "w", "scales"], ["y"], "linear"),
+        **{"domain": "com.microsoft", "K": 32, "N": 4, "bits": bits, "block_size": 32},
+    )
+    packed = np.zeros((4, 1, 32 * bits // 8), np.uint8)
+    weights = {"w": packed, "scales": np.ones(4, np.float32)}
+    path = save(
+        tmp_path / "x.onnx", [node], {"x": (2, 32)}, {"y": (2, 4)}, weights, domains=DOMAINS
+    )
+    assert precision_of(read(path).model) == precision
+    assert [layer.macs for layer in costs_of(read(path)).layers] == [2 * 4 * 32]

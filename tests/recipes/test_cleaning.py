@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bmc import locks
-from bmc.errors import SettingError, UsageError
+from bmc.errors import SettingError, UnknownError, UsageError
 from bmc.recipes.cleaning import Cleaned, clean
 from bmc.recipes.options import Cleaning
 from bmc.recipes.store import SEAL, StepStore
@@ -115,3 +115,8 @@ def test_the_command_says_what_it_freed(bmc: Run, root: Path) -> None:
     assert "removed 2 results of steps" in out
     assert "1 are left" in out
     refused(bmc("recipe", "clean", "--days", "-1"), "days is -1; it must be at least 1")
+
+
+def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownError, match=r"no folder .*typo: --store names the folder"):
+        clean(Cleaning(store=str(tmp_path / "typo")))

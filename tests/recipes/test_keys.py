@@ -265,3 +265,58 @@ def test_own_code_in_folders_without_an_init_file_counts(
     (layers / "attention.py").write_text("Block = 2\n")
     after = of_code("net:build", Hashes()), of_code("layers.attention:Block", Hashes())
     assert all(old != new for old, new in zip(before, after, strict=True))
+
+
+def _folder(path: Path, **files: str) -> Path:
+    path.mkdir(parents=True)
+    for name, text in files.items():
+        (path / name.replace("_", ".")).write_text(text)
+    return path
+
+
+def test_a_folder_that_a_students_setting_names_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    start = _folder(tmp_path / "enc", config_json="{}", model_safetensors="1")
+    step = Step("s", "distill", {"teacher": "t"}, {"student": "tiny", "settings": {"start": "enc"}})
+    before = key_of(step, {})
+    (start / "model.safetensors").write_text("2")
+    assert key_of(step, {}) != before
+
+
+def test_a_model_of_the_workspace_counts_also_beside_a_folder_of_its_name(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_folder(tmp_path / "here"))
+    _folder(tmp_path / "here" / "mini", config_json="{}")
+    model = _folder(workspace / "mini", bmc_json="{}", model_safetensors="1")
+    before = of_model("mini", Hashes())
+    (model / "model.safetensors").write_text("2")
+    assert of_model("mini", Hashes()) != before
+
+
+def test_an_onnx_file_is_known_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_folder(tmp_path / "here"))
+    _folder(tmp_path / "here" / "detector", model_onnx="1")
+    assert Step("q", "quantize", {}, {"model": "detector"}).makes_bundle
+    assert Step("q", "quantize", {}, {"model": "missing.onnx"}).makes_bundle
+    assert not Step("q", "quantize", {"model": "m"}, {}).makes_bundle
+    assert not Step("t", "train", {}, {"model": "detector"}).makes_bundle
+
+
+def test_each_of_several_teachers_counts_with_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_folder(tmp_path / "here"))
+    (tmp_path / "here" / "net.py").write_text("x = 1\n")
+    built = '{"family": "python", "spec": {"code": "net:build"}}'
+    for name in ("a", "b"):
+        _folder(tmp_path / "here" / name, bmc_json=built, model_safetensors="1")
+    step = Step("s", "distill", {}, {"teacher": "a,b", "student": "tiny"})
+    with trusting("net:build"):
+        before = key_of(step, {})
+        (tmp_path / "here" / "net.py").write_text("x = 2\n")
+        assert key_of(step, {}) != before

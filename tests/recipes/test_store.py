@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,11 @@ def test_a_result_that_was_made_before_there_was_a_shared_location_is_shared(
     assert not StepStore(location, tmp_path / "two").has(KEY)
     store.share(KEY)
     assert (StepStore(location, tmp_path / "two").path(KEY) / "model.safetensors").is_file()
+
+
+def test_what_a_killed_step_was_writing_is_no_result(made: Path, tmp_path: Path) -> None:
+    store, key = StepStore(str(tmp_path / "steps")), "d" * 64
+    begun = store.root / key / ".small.1a2b3c4d.bmc-new"
+    shutil.copytree(made, begun)
+    assert store.output(key, "small").name == "small"
+    assert not begun.exists()

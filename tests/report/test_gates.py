@@ -12,6 +12,7 @@ from bmc.report.gates import METRICS, read_gates
 from bmc.report.judging import judge, raise_failures
 from bmc.report.line import Line
 from bmc.report.lineage import Lineage
+from bmc.report.pareto import front_of
 from tests.report._lines import around, line, report, student_line, timed_line
 
 
@@ -174,3 +175,18 @@ def test_the_error_has_the_first_failures_and_all_of_them_in_a_list() -> None:
     assert len(caught.value.failures) == 5
     assert caught.value.result == "the report"
     raise_failures(judge(report(*lines), ()), "the report")
+
+
+def test_the_bundle_that_speed_ups_refer_to_passes_their_gate() -> None:
+    reference = timed_line("teacher-onnx", 2.0)
+    fast = timed_line("fast-onnx", 0.5, speed_up=around(4.0))
+    verdicts = judge(report(reference, fast, reference="teacher-onnx"), read_gates(["speed-up>=2"]))
+    assert [verdict.passed for verdict in verdicts] == [True, True]
+    assert "it is what speed-ups refer to" in verdicts[0].message
+    alone = judge(report(reference, reference="teacher-onnx"), read_gates(["speed-up>=2"]))
+    assert [verdict.passed for verdict in alone] == [False]
+
+
+def test_a_bundle_that_failed_a_check_is_on_no_front() -> None:
+    sound, failed = timed_line("sound-onnx", 2.0), timed_line("bad-onnx", 0.5, failure="slower")
+    assert front_of([sound, failed], "latency") == ["sound-onnx"]

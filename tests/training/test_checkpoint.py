@@ -275,3 +275,13 @@ def test_a_training_process_killed_with_sigkill_goes_on_and_ends_with_the_same_b
     )
     assert same(first, second)
     assert not same(first, load_file(hf_folder / "model.safetensors"))
+
+
+def test_a_run_goes_on_with_other_steps_between_two_checkpoints(
+    train: Train, tmp_path: Path
+) -> None:
+    with pytest.raises(_KilledError):
+        train(tmp_path, stop_after=7)
+    steps: list[int] = []
+    train(tmp_path, count=steps, settings=replace(SETTINGS, checkpoint_every=3))
+    assert 0 < len(steps) < STEPS * SETTINGS.epochs

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import bmc
 from bmc import artifact, console
@@ -77,6 +79,31 @@ def test_a_step_and_a_student_learn_from_as_many_labeled_rows_as_asked(
     assert any(f"on {rows} labeled and 0 unlabeled rows" in text for text in said)
     call = artifact.load(student.path).origin["calls"][-1]
     assert call["settings"]["train_rows"] == 200, "the recipe of the student has it, too"
+
+
+def test_a_step_that_trains_or_measures_by_itself_sees_as_many_rows_as_asked(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    cases: dict[str, dict[str, Any]] = {
+        "movement": {"method": "movement", "ratio": 0.5},
+        "taylor": {"method": "structured", "ratio": 0.5, "criterion": "taylor"},
+    }
+    for name, settings in cases.items():
+        weights = []
+        for rows in (None, 100):
+            tuning = {"epochs": 0, "train_rows": rows, "device": "cpu"}
+            output = tmp_path / f"{name}-{rows}"
+            pruned = bmc.prune(digits_model, tuning=tuning, output=output, **settings)
+            weights.append(artifact.load(pruned.path).module.get_parameter("output.weight"))
+        assert not weights[0].equal(weights[1]), name
+    scales = []
+    for rows in (None, 20):
+        output = tmp_path / f"static-{rows}"
+        tuning = {"train_rows": rows, "device": "cpu"}
+        quantized = bmc.quantize(digits_model, tuning=tuning, samples=64, output=output)
+        state = artifact.load(quantized.path).module.state_dict()
+        scales.append(torch.stack([v for name, v in state.items() if name.endswith("input.scale")]))
+    assert not scales[0].equal(scales[1])
 
 
 @pytest.mark.parametrize("settings", [Tuning, Distillation])

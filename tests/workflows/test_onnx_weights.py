@@ -96,6 +96,8 @@ def test_two_of_four_weights_along_the_inputs_become_zero(model: onnx_ir.Model) 
     assert ((groups == 0).sum(axis=1) == 2).all()
     with pytest.raises(SettingError, match="no layer has one"):
         zero_nm(model, NM("4:8", layers=("linear",)))  # 12 inputs
+    with pytest.raises(SettingError, match="leave the layer out of layers"):
+        zero_nm(model, NM("4:8", layers=("linear", "*")))
 
 
 def test_filters_keep_their_groups_along_the_input_channels(tmp_path: Path) -> None:

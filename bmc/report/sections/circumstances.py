@@ -112,6 +112,9 @@ def _options(run: Run) -> list[str]:
         if getattr(run.settings, name) != getattr(usual, name)
     }
     device = ["--on", run.device] if run.device else []
+    threads = list(dict.fromkeys(row.threads for row in run.rows))
+    if threads != [1, 2]:
+        changed["threads"] = ",".join(map(str, threads))
     return [
         *device,
         *(part for name, value in changed.items() for part in (f"--{name}", f"{value}")),
