@@ -25,9 +25,8 @@ def distill(
     yet. Its logits are cached. A stopped run resumes when the same command is typed again.
 
     Args:
-        teacher: the name of a built-in model (bert, mpnet), a model directory, a bundle, or the
-            name of either in the workspace. Several, separated by commas, teach by the mean of
-            their predictions.
+        teacher: a built-in model (bert, mpnet), a model directory, a bundle, or the name of either
+            in the workspace. Several, separated by commas, teach by their mean prediction.
 
     Example:
         bmc distill --teacher bert --student tiny

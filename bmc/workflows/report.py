@@ -25,6 +25,8 @@ from bmc.workflows.options import Measurement, Output, Reporting
 from bmc.workflows.report_rows import with_texts
 from bmc.writing import hold, new_folder
 
+_CLEARLY_SLOWER = 1.25  # times a bundle's fastest number of threads: measured no further
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -168,9 +170,8 @@ def _with_devices(report: Report, folders: Sequence[Path], reporting: Reporting)
 def _bench(folders: Sequence[Path], reporting: Reporting, measurement: Measurement | None) -> Run:
     """Return the newest bench of these very bundles; measure them where there is none."""
     asked = measurement or Measurement()
-    settings = Measurement(
-        length=reporting.length, launches=reporting.launches, rounds=asked.rounds
-    ).settings()
+    wanted = Measurement(length=reporting.length, launches=reporting.launches, rounds=asked.rounds)
+    settings = replace(wanted.settings(), drop_slower=_CLEARLY_SLOWER)
     run = newest_run(folders, settings, asked.threads if measurement else None)
     if run:
         console.note(f"latencies of the bench of {run.started}")

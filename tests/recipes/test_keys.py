@@ -312,9 +312,9 @@ def test_each_of_several_teachers_counts_with_its_own_code(
 ) -> None:
     monkeypatch.chdir(_folder(tmp_path / "here"))
     (tmp_path / "here" / "net.py").write_text("x = 1\n")
-    built = '{"family": "python", "spec": {"code": "net:build"}}'
     for name in ("a", "b"):
-        _folder(tmp_path / "here" / name, bmc_json=built, model_safetensors="1")
+        texts = {"bmc_json": '{"family": "python"}', "config_json": '{"code": "net:build"}'}
+        _folder(tmp_path / "here" / name, **texts)
     step = Step("s", "distill", {}, {"teacher": "a,b", "student": "tiny"})
     with trusting("net:build"):
         before = key_of(step, {})

@@ -203,11 +203,13 @@ def test_columns_stand_below_the_device_that_measured_them() -> None:
 def test_the_command_that_measures_again_has_the_settings_of_the_bench(tmp_path: Path) -> None:
     run = timed(tmp_path, {"fast-onnx": 90.0})
     fast = report(timed_line("fast-onnx", 0.09))
-    assert "\nbmc bench fast-onnx\n" in page.html(replace(fast, run=run)).replace("<pre>", "\n")
+    assert "\nbmc bench fast-onnx --threads 1\n" in page.html(replace(fast, run=run)).replace(
+        "<pre>", "\n"
+    )
     settings = replace(run.settings, length=64, launches=9)
     there = replace(run, settings=settings, device="pi@board")
     written = page.html(replace(fast, run=there))
-    assert "bmc bench fast-onnx --on pi@board --length 64 --launches 9" in written
+    assert "bmc bench fast-onnx --on pi@board --length 64 --launches 9 --threads 1" in written
     assert "2026-01-01 00:00 UTC on pi@board" in written
 
 
