@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
 
 from bmc.contracts.signals import View
+from bmc.inference.dropout import dropout_of
 from bmc.model import output_of
 
 _EAGER = "eager"  # the only attention of transformers that returns its probabilities
@@ -41,7 +42,7 @@ def view(
     entered: list[Tensor] = []
     outputs: dict[str, list[Any]] = {name: [] for name in ("", attention, *projections)}
     attentions = [layer.get_submodule(attention) for layer in stack]
-    with ExitStack() as hooks, _without_dropout(attentions):
+    with ExitStack() as hooks, dropout_of(attentions, 0.0):
         first = stack[0].register_forward_pre_hook(lambda _, args: entered.append(args[0]))
         hooks.callback(first.remove)
         for name, kept in outputs.items():
@@ -71,25 +72,6 @@ def view(
         values=values,
         mask=inputs["attention_mask"].bool(),
     )
-
-
-@contextmanager
-def _without_dropout(attentions: Sequence[nn.Module]) -> Iterator[None]:
-    """Switch off dropout in some attentions for the block."""
-    settings = [
-        (part, name, value)
-        for attention in attentions
-        for part in attention.modules()
-        for name, value in vars(part).items()
-        if (isinstance(part, nn.Dropout) and name == "p") or name == "attention_dropout"
-    ]
-    for part, name, _ in settings:
-        setattr(part, name, 0.0)
-    try:
-        yield
-    finally:
-        for part, name, value in settings:
-            setattr(part, name, value)
 
 
 def _distinct(modules: Iterable[nn.Module]) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from bmc import artifact, console, workspace
 from bmc.contracts.tasks import EMBEDDING
 from bmc.data import Dataset, with_fewer_rows, with_reference
+from bmc.inference.dropout import dropout_of
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training import collective
 from bmc.training.augment import check_kind
@@ -111,7 +113,7 @@ def distill(
     checkpoints = workspace.checkpoints_of(output)
     parts = (
         f"{students.identity(chosen, model)} {first_teacher.sha256} {data.fingerprint} "
-        f"{settings.train_rows} {settings.validation_rows}"
+        f"{settings.train_rows} {settings.validation_rows} {settings.dropout}"
     )
     start = hashlib.sha256(parts.encode()).hexdigest()
     steps = with_preparation(steps, settings, training, start)
@@ -129,10 +131,12 @@ def distill(
     )
     counted = replace(work, data=replace(work.data, train=data.train))  # words of all texts
     _note_plan(chosen, training, learned, len(work.unlabeled))
-    applied = [
-        _apply(method, step, model, counted if method == VOCABULARY else work, settings.seed)
-        for method, step in steps
-    ]
+    chance = settings.dropout
+    with nullcontext() if chance is None else dropout_of([model.module], chance):
+        applied = [
+            _apply(method, step, model, counted if method == VOCABULARY else work, settings.seed)
+            for method, step in steps
+        ]
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     ensemble = Ensemble(
         [(str(entry.folder), entry.sha256) for entry in (first_teacher, *further_teachers)],

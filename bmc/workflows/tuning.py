@@ -231,6 +231,8 @@ class Distillation:
             to zero. The default is the student's recipe, 1e-3 for tiny.
         batch_size: rows per step. The default is the student's recipe, 128 for tiny.
         accumulate: parts in which the rows of a step are computed one after another: less memory.
+        dropout: dropout probability of the student while it learns; the default leaves its layers
+            as they are. 0 suits a student that sees many unlabeled rows, and is faster.
         train_rows: labeled training rows to learn from, at equal distances; the default is all of
             them.
         validation_rows: validation rows that are scored, at equal distances; the default is all of
@@ -276,6 +278,7 @@ class Distillation:
     learning_rate: float | None = None
     batch_size: int | None = None
     accumulate: int | None = None
+    dropout: float | None = None
     train_rows: int | None = None
     validation_rows: int | None = None
     precision: str = field(default="auto", metadata=about(PRECISION))
@@ -287,6 +290,8 @@ class Distillation:
         check_choices(self)
         if self.pretrain < 0:
             raise SettingError(f"pretrain is {self.pretrain}; it is a number of epochs, 0 or more")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise SettingError(f"dropout is {self.dropout}; it must lie in [0, 1)")
         if self.signal_epochs < 1:
             raise SettingError(f"signal epochs is {self.signal_epochs}; it must be 1 or more")
         if self.epochs is not None and self.epochs < 1:

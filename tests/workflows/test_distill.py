@@ -319,3 +319,24 @@ def test_a_student_does_not_learn_from_the_file_that_a_bundle_names_unless_the_u
     claimed = {"reference": "movie-reviews", "location": "hf:some/data"}
     bundles.write(copied, replace(manifest, lineage={**manifest.lineage, "data": claimed}))
     assert StudentsData().beside(data_of(str(copied))).data == "movie-reviews"
+
+
+def test_a_student_learns_with_another_dropout_and_keeps_its_own(
+    digit_teachers: list[str], tmp_path: Path
+) -> None:
+    made = []
+    for chance in (None, 0.0):
+        options = {"width": "4", "hidden": "8", "dropout": "0.5"}
+        settings = Distillation("cnn", settings=options, epochs=1, device="cpu", dropout=chance)
+        output, source = Output(tmp_path / f"student-{chance}"), DataSource(data="digits")
+        made.append(
+            artifact.load(distill.distill(digit_teachers[0], source, settings, output).path)
+        )
+    weights = [model.module.get_parameter("output.weight") for model in made]
+    assert not torch.equal(*weights)
+    for model in made:
+        layer = model.module.get_submodule("dropout")
+        assert isinstance(layer, torch.nn.Dropout)
+        assert layer.p == 0.5
+    with pytest.raises(SettingError, match=r"dropout is 1\.0; it must lie in \[0, 1\)"):
+        Distillation(dropout=1.0)

@@ -1,0 +1,47 @@
+"""Another dropout probability for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+_LAYERS = (
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
+_NUMBERS = ("attention_dropout", "dropout_p", "dropout")
+"""Attributes in which modules of transformers, and recurrent layers, have a probability."""
+
+
+@contextmanager
+def dropout_of(modules: Iterable[nn.Module], probability: float) -> Iterator[None]:
+    """Give all dropout in some modules a probability for the block; afterwards it is as before.
+
+    Args:
+        modules: networks or parts of them.
+        probability: the probability, 0 to 1.
+
+    Example:
+        >>> layer = nn.Dropout(0.5)
+        >>> with dropout_of([layer], 0.0):
+        ...     layer.p
+        0.0
+        >>> layer.p
+        0.5
+    """
+    parts = {id(part): part for module in modules for part in module.modules()}.values()
+    before = [
+        (part, name, vars(part)[name])
+        for part in parts
+        for name in (("p",) if isinstance(part, _LAYERS) else _NUMBERS)
+        if isinstance(vars(part).get(name), float)
+    ]
+    for part, name, _ in before:
+        setattr(part, name, probability)
+    try:
+        yield
+    finally:
+        for part, name, value in before:
+            setattr(part, name, value)
