@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -113,15 +112,8 @@ def _teacher_of(model: Model) -> dict[str, Any] | None:
 
 
 def data_of(model: Model) -> dict[str, Any]:
-    """Return facts about the data, without its location and summary, which are private.
-
-    Sentence embeddings are compared with the vectors of a reference, which count as data.
-    """
-    data = _public(model.data)
-    if model.reference is not None:
-        vectors = (model.reference.validation.tobytes(), model.reference.test.tobytes())
-        data["vectors_sha256"] = hashlib.sha256(b"".join(vectors)).hexdigest()
-    return data
+    """Return facts about the data, without its location and summary, which are private."""
+    return _public(model.data)
 
 
 def _public(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from bmc.export.onnx_qdq import Quantized, range_in
 from bmc.export.onnx_shift import shifted_inputs
 from bmc.onnx_models.running import Reference
 from bmc.onnx_models.samples import Calls
+from bmc.onnx_models.values import is_value
 from bmc.quantization.observers import QuantizationRange
 
 _CHOSEN = "bmc_layers_in_8_bits"  # the input of the graph with switches
@@ -83,7 +84,7 @@ class _Spread:
         if values.dtype.kind != "f":
             self._changes += values.size
             return
-        finite = values[np.isfinite(values)].astype(np.float64)
+        finite = values[is_value(values, values)].astype(np.float64)
         self._count += finite.size
         self._sum += float(finite.sum())
         self._squares += float(finite @ finite)
@@ -100,7 +101,7 @@ def _squared_error(values: NDArray[Any], expected: NDArray[Any]) -> float:
         return float(max(values.size, expected.size))
     if expected.dtype.kind != "f":
         return float((values != expected).sum())
-    finite = np.isfinite(expected)
+    finite = is_value(values, expected)
     errors = values[finite].astype(np.float64) - expected[finite]
     total = float(errors @ errors)
     return math.inf if math.isnan(total) else total  # no order holds among NaN

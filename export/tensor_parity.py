@@ -132,8 +132,8 @@ class _Sums:
             self.rows += int((masks[0] | masks[1]).sum())
             self.same += int((masks[0] & masks[1]).sum())
         actual, wanted = values.astype(np.float64), expected.astype(np.float64)
-        finite = is_value(actual, wanted)
-        self.not_finite += int(finite.size - finite.sum())
+        finite = np.isfinite(wanted) if self.is_exact else is_value(actual, wanted)
+        self.not_finite += int(wanted.size - np.isfinite(wanted).sum())
         if not np.array_equal(actual[~finite], wanted[~finite], equal_nan=True):
             self.max_error = float("inf")
         if not np.isfinite(actual[finite]).all():

@@ -21,7 +21,7 @@ from bmc.pipeline import Pipeline
 from bmc.rendering.summaries import as_html, as_text, measured
 from bmc.sessions import for_target
 from bmc.targets import RuntimeOptions
-from bmc.trust import named
+from bmc.trust import names_of
 from bmc.untrusted import read_json
 
 if TYPE_CHECKING:
@@ -402,7 +402,7 @@ def open_handle(reference: str | Path, code: str = "") -> Handle | OnnxHandle:
     Example:
         >>> bmc.open("tiny-movie-reviews")
     """
-    code = named(code)
+    code = ",".join(names_of(code))
     for path in (Path(reference), workspace.root() / reference):
         if workspace.kind_of(path) == "bundle":
             return BundleHandle(path)

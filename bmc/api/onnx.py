@@ -43,6 +43,9 @@ class OnnxHandle:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path.absolute())  # the working folder may change
+
     def inspect(self) -> InspectedOnnx:
         """Return the inputs, outputs and operators, and the cost of each layer: `bmc inspect`."""
         from bmc.workflows.onnx_files import inspect_file  # noqa: PLC0415  needs the onnx package
@@ -172,7 +175,7 @@ class OnnxHandle:
         files = SampledFiles(
             path_of(output), force, None, path, random_samples, dict(preprocess or {})
         )
-        with call(verbose, progress):
+        with call(verbose, progress, alone="an export"):
             options = ExportOptions(opset, max_batch, batch=batch, simplify=simplify, mobile=mobile)
             result = export(str(self.path), (target, *more), options, files, arrays)
         bundles = tuple(BundleHandle(bundle.path) for bundle in result.bundles)

@@ -16,8 +16,10 @@ _NUMBERS = ("attention_dropout", "dropout_p", "dropout")
 
 
 @contextmanager
-def dropout_of(modules: Iterable[nn.Module], probability: float) -> Iterator[None]:
+def dropout_of(modules: Iterable[nn.Module], probability: float) -> Iterator[int]:
     """Give all dropout in some modules a probability for the block; afterwards it is as before.
+
+    The block gets the number of places that have one.
 
     Args:
         modules: networks or parts of them.
@@ -25,9 +27,9 @@ def dropout_of(modules: Iterable[nn.Module], probability: float) -> Iterator[Non
 
     Example:
         >>> layer = nn.Dropout(0.5)
-        >>> with dropout_of([layer], 0.0):
-        ...     layer.p
-        0.0
+        >>> with dropout_of([layer], 0.0) as places:
+        ...     layer.p, places
+        (0.0, 1)
         >>> layer.p
         0.5
     """
@@ -36,12 +38,12 @@ def dropout_of(modules: Iterable[nn.Module], probability: float) -> Iterator[Non
         (part, name, vars(part)[name])
         for part in parts
         for name in (("p",) if isinstance(part, _LAYERS) else _NUMBERS)
-        if isinstance(vars(part).get(name), float)
+        if type(vars(part).get(name)) in (float, int)
     ]
     for part, name, _ in before:
         setattr(part, name, probability)
     try:
-        yield
+        yield len(before)
     finally:
         for part, name, value in before:
             setattr(part, name, value)

@@ -109,6 +109,7 @@ class Run:
         device: name of the device that measured, such as "pi@board"; "" for this machine.
         checks: check of each bundle's golden outputs on that device, by name; empty for this
             machine, where `bmc check` makes it.
+        asked_threads: numbers of threads that were asked for; empty where a file does not say.
     """
 
     started: str
@@ -122,6 +123,12 @@ class Run:
     failed: tuple[str, ...] = ()
     device: str = ""
     checks: dict[str, GoldenCheck] = field(default_factory=dict)
+    asked_threads: tuple[int, ...] = ()
+
+    @property
+    def threads(self) -> list[int]:
+        """The numbers of threads that were tried."""
+        return sorted(set(self.asked_threads) or {row.threads for row in self.rows})
 
 
 def measure_bundles(
@@ -171,7 +178,10 @@ def measure_bundles(
     measured = measure(candidates, settings, are_steady, failed if skip_broken else None)
     for folder in hashes:
         if sha256(folder / bundles.MANIFEST) != hashes[folder]:
-            raise MeasuringError(f"{folder} was made anew while it was measured: bmc bench again")
+            failed[folder] = "it was made anew while it was measured: bmc bench again"
+            if not skip_broken:
+                raise MeasuringError(f"{folder}: {failed[folder]}")
+    measured = [each for each in measured if each.candidate.bundle not in failed]
     skipped |= {names[folder]: reason for folder, reason in failed.items()}
     return Run(
         started=started,
@@ -187,6 +197,7 @@ def measure_bundles(
             if names[folder] in skipped
         },
         failed=tuple(names[folder] for folder in failed),
+        asked_threads=tuple(threads),
     )
 
 
@@ -206,9 +217,16 @@ def ratio(run: Run, slower: str, faster: str) -> Interval:
     return speed_up(best_samples(run, slower), best_samples(run, faster))
 
 
-def save_new(run: Run, folder: Path) -> Path:
-    """Write a run into a folder, named by its time, and return the file; no other is replaced."""
-    names = chain([run.started], (f"{run.started}-{number}" for number in count(2)))
+def save_new(run: Run, folder: Path, name: str = "") -> Path:
+    """Write a run into a folder, and return the file; no other one is replaced.
+
+    Args:
+        run: a bench.
+        folder: the folder; files of later runs sort behind those of earlier ones.
+        name: name of the file without its ending; the default is the time of the start.
+    """
+    first = name or run.started
+    names = chain([first], (f"{first}_{number}" for number in count(2)))
     path = next(path for name in names if not (path := folder / f"{name}.json").exists())
     save(run, path)
     return path
@@ -227,6 +245,7 @@ def save(run: Run, path: Path) -> None:
         "device": run.device,
         "checks": {name: asdict(check) for name, check in run.checks.items()},
         "versions": run.versions,
+        "asked_threads": run.asked_threads,
         "rows": [row.to_json() for row in run.rows],
         "samples": [asdict(measured) for measured in run.samples],
     }

@@ -165,8 +165,8 @@ def _macs(node: onnx_ir.Node, timed: _Timed) -> int | None:
     if node.op_type in _MATRIX_PRODUCTS:
         inner = timed.inputs[0][-1] if timed.inputs and timed.inputs[0] else None
         is_transposed: int = node.attributes.get_int("transA", 0)
-        if node.op_type == "Gemm" and is_transposed and timed.inputs:
-            inner = timed.inputs[0][0]
+        if is_transposed and timed.inputs and len(timed.inputs[0]) > 1:
+            inner = timed.inputs[0][-2]
         return output * inner if inner else None
     if node.op_type in ("LSTM", "GRU", "RNN") and timed.inputs:
         return _recurrent_macs(node, timed.inputs[0])

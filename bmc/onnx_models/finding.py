@@ -10,6 +10,7 @@ from bmc.errors import UnknownError, UsageError
 
 SUFFIX = ".onnx"
 _PREFERRED = "model.onnx"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _FOLDERS = ("", "onnx")  # exported Hugging Face models have their files in `onnx`
 
 
@@ -43,7 +44,14 @@ def find(reference: str | None) -> Path | None:
 
 
 def names_file(reference: str) -> bool:
-    """Tell whether a reference names an ONNX file, there or not yet, or a folder with some."""
+    """Tell whether a verb takes a reference for an ONNX file, there or not yet.
+
+    The folder of an encoder's weights may hold ONNX files as well, and is the encoder.
+    """
+    folder = Path(reference)
+    weights = (folder / place / name for place in ("", "0_Transformer") for name in _WEIGHTS)
+    if not reference or any(_is(path.is_file) for path in weights):
+        return False
     try:
         return find(reference) is not None
     except (UnknownError, UsageError):

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_MARK = 1e4  # times all other values: a mark is no value
+_MARKS = np.array(
+    [*(10.0**exponent for exponent in range(4, 39)), *(65504.0, 3.3895314e38, 3.4028235e38)],
+    np.float32,
+)
+"""What code writes for what is masked: powers of ten, and the largest values of 16 and 32 bits."""
+_FAR = 1e3  # times all values: a number of these is a mark there, and a value elsewhere
 
 
 def is_value(array: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell which entries are values: finite, and no mark such as -1e9 for what is masked.
-
-    The largest entries are marks if they are thousands of times as large as all others, and the
-    same in both arrays.
 
     Args:
         array: floats.
@@ -27,11 +29,8 @@ def is_value(array: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:
         [True, False, True]
     """
     finite: NDArray[np.bool_] = np.isfinite(expected)
-    sizes = np.where(finite, np.abs(expected), 0)
-    largest = sizes.max(initial=0)
-    rest = sizes[sizes < largest].max(initial=0)
-    is_largest = finite & (sizes == largest)
-    is_mark = rest > 0 and largest > _MARK * rest
-    if is_mark and np.array_equal(array[is_largest], expected[is_largest]):
-        finite &= ~is_largest
-    return finite
+    sizes = np.where(finite, np.abs(expected), 0).astype(np.float32)
+    is_mark = finite & np.isin(sizes, _MARKS) & (array == expected)
+    largest = sizes[~is_mark].max(initial=0)
+    is_far = largest > 0 and is_mark.any() and sizes[is_mark].min() > _FAR * largest
+    return finite & ~is_mark if is_far else finite

@@ -98,7 +98,8 @@ def of_model(reference: str, hashes: Hashes) -> str:
         UnknownError: there is no such model.
     """
     contents: list[str] = []
-    for path in (Path(reference), workspace.root() / reference):
+    places = (Path(reference), workspace.root() / reference)
+    for path in dict.fromkeys(path.absolute() for path in places):
         if workspace.kind_of(path) == "model":
             names = (workspace.MODEL_MANIFEST, _WEIGHTS)
             files = [path / name for name in names if (path / name).is_file()]
@@ -114,7 +115,12 @@ def of_model(reference: str, hashes: Hashes) -> str:
 
 def _holds_model(folder: Path) -> bool:
     """Tell whether a folder has a Hugging Face model, or an ONNX file."""
-    return (folder / _CONFIG).is_file() or any(folder.glob("**/*.onnx"))
+    return _has_config(folder) or any(folder.glob("**/*.onnx"))
+
+
+def _has_config(folder: Path) -> bool:
+    """Tell whether a folder has a Hugging Face model, or one of sentence-transformers."""
+    return any((folder / place / _CONFIG).is_file() for place in ("", "0_Transformer"))
 
 
 def each_of(reference: str) -> list[str]:
@@ -137,7 +143,7 @@ def of_data(reference: str, hashes: Hashes) -> str | None:
     if prefix == "hf:" and not path.is_dir():  # hf:DIR:CONFIGURATION, hf:DIR@REVISION
         path = Path(str(path).partition("@")[0].partition(":")[0])
     try:
-        if path.is_dir() and (prefix or (path / _CONFIG).is_file()):  # such as a student's start
+        if path.is_dir() and (prefix or _has_config(path)):  # such as a student's start
             return hashes.of_all(_files_of(path), path)
         return hashes.of_all(_with_companions(path), path.absolute().parent.parent)
     except OSError:  # no such file

@@ -137,12 +137,8 @@ def _unfit(
         return ""
     if run.settings.rounds < settings.rounds:
         return f"it has {run.settings.rounds} rounds"
-    measured_threads = {row.threads for row in run.rows}
-    is_as_asked = measured_threads == set(threads)
-    if run.settings.drop_slower:  # numbers of threads that were clearly slower are left out
-        is_as_asked = measured_threads <= set(threads)
-    if measured_threads and not is_as_asked:
-        return f"it was measured with {', '.join(map(str, sorted(measured_threads)))} threads"
+    if run.threads and run.threads != sorted(set(threads)):
+        return f"it was measured with {', '.join(map(str, run.threads))} threads"
     return ""
 
 

@@ -16,12 +16,10 @@ Key = tuple[str, str, str]
 def key_of(bundle: Bundle) -> Key:
     """Return the data's name, its fingerprint and the task: bundles with equal keys are compared.
 
-    Two files may have the same name; a generator and a classifier may have the same data. Scores of
-    sentence embeddings are comparable where the vectors of the reference are the same.
+    Two files may have the same name; a generator and a classifier may have the same data.
     """
     data = _data(bundle)
-    prints = (data.get("vectors_sha256"), data.get("fingerprint"))
-    return _name(data), "".join(str(each) for each in prints if each), bundle.manifest.task
+    return _name(data), str(data.get("fingerprint") or ""), bundle.manifest.task
 
 
 def titles(bundles: Sequence[Bundle]) -> dict[Key, str]:

@@ -237,7 +237,7 @@ def _of_scores(report: Report) -> Iterator[str]:
 
 def _of_times(report: Report, run: results.Run) -> Iterator[str]:
     machine, settings = run.machine, run.settings
-    counts = ", ".join(str(count) for count in sorted({row.threads for row in run.rows}))
+    counts = ", ".join(map(str, run.threads))
     launches = max((len(sample.nanoseconds) for sample in run.samples), default=settings.launches)
     yield (
         f"latency: batch {settings.batch}, {settings.length} tokens, the better of {counts} "

@@ -12,7 +12,7 @@ Compression for Large NLP Models" (the rank of outputs on real rows).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,11 +108,9 @@ class Outputs:
             ]
             values = torch.linalg.eigvalsh(torch.stack(of_layers).sum(dim=0))
             deviations[key] = values.flip(0).clamp(min=0).sqrt()
-        order = self._in_order(all_paths)
-        return {
-            key: deviations[key]
-            for key in sorted(groups, key=lambda key: min(map(order.index, groups[key])))
-        }
+        order = {path: number for number, path in enumerate(moments)}
+        first = {key: min(order[path] for path in paths) for key, paths in groups.items()}
+        return {key: deviations[key] for key in sorted(groups, key=lambda key: first[key])}
 
     def fit(self, module: nn.Module, paths: Sequence[str], rank: int) -> None:
         """Replace the weight that some layers share by the best one of a rank, and their biases.
@@ -156,6 +154,8 @@ class Outputs:
     ) -> dict[str, Moments]:
         """Run a network and the original one on rows until there are enough samples.
 
+        Layers are in the order in which the network first calls them.
+
         Args:
             module: network whose layers' inputs are x; y are the original layers' outputs.
             paths: paths of the layers.
@@ -166,6 +166,7 @@ class Outputs:
         """
         module.eval()
         moments = {path: Moments() for path in paths}
+        order: dict[str, None] = {}
         sizes = {path: module.get_submodule(path).get_parameter("weight").shape for path in paths}
         needed = {
             path: _SAMPLES_PER_INPUT * (size[0] if of_outputs else size[1:].numel())
@@ -183,9 +184,10 @@ class Outputs:
                 output_of(module, batch)
                 if module is not self._module:
                     output_of(self._module, batch)
+            order |= dict.fromkeys(original)
             for path in paths:
                 layer = module.get_submodule(path)
-                if not original[path]:
+                if path not in original:
                     raise UsageError(
                         f"{path} does not run on the training rows, so it has no outputs to fit: "
                         "leave it out of layers, or take fit=weights"
@@ -193,20 +195,7 @@ class Outputs:
                 for (inputs, _), (_, outputs) in zip(fitted[path], original[path], strict=True):
                     x, y = samples_of(layer, inputs, outputs)
                     moments[path].add(*((y, y[:, :0]) if of_outputs else (x, y)))
-        return moments
-
-    @torch.inference_mode()
-    def _in_order(self, paths: Sequence[str]) -> list[str]:
-        """Return the paths of layers in the order in which the network first calls them."""
-        called: dict[str, None] = {}
-        with ExitStack() as hooks:
-            for path in paths:
-                hook = self._module.get_submodule(path).register_forward_pre_hook(
-                    lambda *_, path=path: called.update({path: None})
-                )
-                hooks.callback(hook.remove)
-            output_of(self._module, tensors_of(self._encoder.batch(self._encoded, [0])))
-        return list(called)
+        return {path: moments[path] for path in order}
 
     def _batches(self) -> Iterator[list[int]]:
         """Yield the indices of batches of rows of like length, of which little is padding.
@@ -229,21 +218,24 @@ def _biased(module: nn.Module, path: str) -> bool:
 
 @contextmanager
 def _observed(module: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, list[Pair]]]:
-    """Collect the inputs and the outputs of layers each time they are called, by path."""
-    observed: dict[str, list[Pair]] = {path: [] for path in paths}
+    """Collect the inputs and the outputs of layers each time they are called, by path.
 
-    def hook_of(pairs: list[Pair]) -> Any:
+    The paths are in the order of their first calls.
+    """
+    observed: dict[str, list[Pair]] = {}
+
+    def hook_of(path: str) -> Any:
         def hook(
             _: nn.Module, inputs: tuple[Tensor, ...], keywords: dict[str, Tensor], output: Tensor
         ) -> None:
             read = inputs[0] if inputs else next(iter(keywords.values()))
             # What follows may overwrite both, such as an activation with inplace=True.
-            pairs.append((read.clone(), output.clone()))
+            observed.setdefault(path, []).append((read.clone(), output.clone()))
 
         return hook
 
     hooks = [
-        module.get_submodule(path).register_forward_hook(hook_of(observed[path]), with_kwargs=True)
+        module.get_submodule(path).register_forward_hook(hook_of(path), with_kwargs=True)
         for path in paths
     ]
     try:

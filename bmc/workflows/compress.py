@@ -136,9 +136,10 @@ def compress(
 
     started_from = weights_sha256(folder)
     torch.manual_seed(tuning.seed)
-    step = choose(model, work_of("search"))
     counts_words = kind == "prune" and method == "vocabulary"  # of all texts
-    work = work_of(str(asdict(step)), data if counts_words else learned)
+    seen = data if counts_words else learned
+    step = choose(model, work_of("search", seen))
+    work = work_of(str(asdict(step)), seen)
     before = size_of(model, work)
     zeros = share_of_zeros(model.module)
     torch.manual_seed(tuning.seed)

@@ -72,9 +72,10 @@ def bench(
     else:
         raise UsageError("no device is named: --on USER@HOST, or --read RESULT")
     # Both are texts of the device: neither may lead out of the folder.
-    name = f"{_slug(run.started)}-{_slug(run.device)}.json"
-    path = save or workspace.root() / ".bench" / name
-    results.save(run, path)
+    name = f"{_slug(run.started)}-{_slug(run.device)}"
+    if save:
+        results.save(run, save)
+    path = save or results.save_new(run, workspace.root() / ".bench", name)
     console.note(f"raw samples: {path}")
     _refuse_failures(run, path)
     return Benched(run, path)

@@ -83,6 +83,8 @@ def distill(
     references = named_teachers.find_all(teacher, source.task)
     data = source.load()
     training = settings.training(chosen.recipe_for(data))
+    if not is_generator:  # the teacher's probabilities smooth the labels
+        training = replace(training, label_smoothing=0.0)
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
     refuse_output(output, files.force, data=data)
     check_kind(settings.augment or (), data.kind)
@@ -132,7 +134,9 @@ def distill(
     counted = replace(work, data=replace(work.data, train=data.train))  # words of all texts
     _note_plan(chosen, training, learned, len(work.unlabeled))
     chance = settings.dropout
-    with nullcontext() if chance is None else dropout_of([model.module], chance):
+    with nullcontext(1) if chance is None else dropout_of([model.module], chance) as places:
+        if not places:
+            console.note(f"--dropout {chance}: the student has no dropout layers")
         applied = [
             _apply(method, step, model, counted if method == VOCABULARY else work, settings.seed)
             for method, step in steps

@@ -130,8 +130,8 @@ class Tuning:
             return
         if self.transfer != "none":
             raise UsageError(
-                f"--transfer {self.transfer}: unlabeled rows need a teacher; add --distill, or "
-                "name one with --teacher"
+                f"--transfer {self.transfer}: unlabeled rows need a teacher; "
+                f"{'' if self.distill else 'add --distill, or '}name one with --teacher"
             )
         if self.augment_texts:
             raise UsageError(

@@ -117,11 +117,11 @@ def test_texts_in_parts_are_learned_as_a_whole_batch_and_kept_as_the_same(
         for layer in model.module.modules():
             if isinstance(layer, torch.nn.Dropout):
                 layer.p = 0.0
-    Masked(precision="fp32").apply(whole, work)
-    elsewhere = replace(work, cache=tmp_path / "other")
-    Masked(precision="fp32", accumulate=3).apply(parts, elsewhere)
+    caches = [tmp_path / name for name in ("whole", "parts")]
+    Masked(precision="fp32").apply(whole, replace(work, cache=caches[0]))
+    Masked(precision="fp32", accumulate=3).apply(parts, replace(work, cache=caches[1]))
     expected = weights(whole)
     for name, value in weights(parts).items():
         torch.testing.assert_close(value, expected[name], atol=1e-4, rtol=1e-3)
-    files = [next(path.rglob("encoder.safetensors")) for path in (work.cache, tmp_path / "other")]
+    files = [next(path.rglob("encoder.safetensors")) for path in caches]
     assert files[0].parent.name == files[1].parent.name, "the cache's key is the same"

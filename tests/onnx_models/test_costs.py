@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import helper
 
 from bmc.onnx_models.costs import costs_of
@@ -75,12 +77,11 @@ def test_fused_products_of_matrices_count_and_an_unknown_operator_with_a_matrix_
 
 @pytest.mark.parametrize(("bits", "precision"), [(4, "int4-weights"), (8, "int8-weights")])
 def test_the_bits_of_blocked_weights_are_read(bits: int, precision: str, tmp_path: Path) -> None:
-    node = helper.make_node(
-        *("MatMulNBits", ["x", "w", "scales"], ["y"], "linear"),
-        **{"domain": "com.microsoft", "K": 32, "N": 4, "bits": bits, "block_size": 32},
-    )
+    sizes: dict[str, Any] = {"K": 32, "N": 4, "bits": bits, "block_size": 32}
+    inputs = ["x", "w", "scales"]
+    node = helper.make_node("MatMulNBits", inputs, ["y"], "linear", domain=DOMAINS[0], **sizes)
     packed = np.zeros((4, 1, 32 * bits // 8), np.uint8)
-    weights = {"w": packed, "scales": np.ones(4, np.float32)}
+    weights: dict[str, NDArray[Any]] = {"w": packed, "scales": np.ones(4, np.float32)}
     path = save(
         tmp_path / "x.onnx", [node], {"x": (2, 32)}, {"y": (2, 4)}, weights, domains=DOMAINS
     )

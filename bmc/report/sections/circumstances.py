@@ -112,9 +112,8 @@ def _options(run: Run) -> list[str]:
         if getattr(run.settings, name) != getattr(usual, name)
     }
     device = ["--on", run.device] if run.device else []
-    threads = sorted({row.threads for row in run.rows})
-    if threads != [1, 2] and not run.settings.drop_slower:  # else slower ones may be left out
-        changed["threads"] = ",".join(map(str, threads))
+    if run.threads != [1, 2]:
+        changed["threads"] = ",".join(map(str, run.threads))
     return [
         *device,
         *(part for name, value in changed.items() for part in (f"--{name}", f"{value}")),
