@@ -15,7 +15,7 @@ install: .venv/installed
 
 # One distilled classifier in four formats beside its teacher, and the report that compares them.
 demo: install
-	$(BIN)/bmc distill --teacher bert --student tiny --transfer-size 90000 --force
+	$(BIN)/bmc distill --teacher bert --student tiny --transfer-size 75000 --force
 	$(BIN)/bmc export bert-movie-reviews --target pytorch,onnx,openvino,tensorrt --force
 	$(BIN)/bmc export tiny-movie-reviews --target onnx,openvino,tensorrt --force
 	$(BIN)/bmc report
