@@ -10,7 +10,10 @@ from bmc.errors import UnknownError, UsageError
 
 SUFFIX = ".onnx"
 _PREFERRED = "model.onnx"
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+ENCODER_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+"""Files, one of which a folder with an encoder's weights has."""
+ENCODER_FOLDERS = ("", "0_Transformer")
+"""Where they are in a Hugging Face folder, and in some folders of sentence-transformers."""
 _FOLDERS = ("", "onnx")  # exported Hugging Face models have their files in `onnx`
 
 
@@ -49,7 +52,7 @@ def names_file(reference: str) -> bool:
     The folder of an encoder's weights may hold ONNX files as well, and is the encoder.
     """
     folder = Path(reference)
-    weights = (folder / place / name for place in ("", "0_Transformer") for name in _WEIGHTS)
+    weights = (folder / place / name for place in ENCODER_FOLDERS for name in ENCODER_WEIGHTS)
     if not reference or any(_is(path.is_file) for path in weights):
         return False
     try:

@@ -19,6 +19,7 @@ from bmc.errors import ArtifactError, UnknownError
 from bmc.files import sha256
 from bmc.onnx_files import external_files
 from bmc.onnx_models import companions
+from bmc.onnx_models.finding import ENCODER_FOLDERS
 from bmc.untrusted import read_json
 from bmc.writing import write_atomically
 
@@ -120,7 +121,7 @@ def _holds_model(folder: Path) -> bool:
 
 def _has_config(folder: Path) -> bool:
     """Tell whether a folder has a Hugging Face model, or one of sentence-transformers."""
-    return any((folder / place / _CONFIG).is_file() for place in ("", "0_Transformer"))
+    return any((folder / place / _CONFIG).is_file() for place in ENCODER_FOLDERS)
 
 
 def each_of(reference: str) -> list[str]:

@@ -26,9 +26,7 @@ def answers(report: Report) -> dict[str, str]:
     """Return a sentence for each data set; the one with the largest speed-up is the first."""
     chosen = {}
     for data, lines in report.by_data().items():
-        candidates = [
-            line for line in lines if not (line.failed or line.failure is not None or line.floor)
-        ]
+        candidates = [line for line in lines if line.is_usable and not line.floor]
         chosen[data] = (_speed(_best(candidates, report)), _sentence(candidates, data, report))
     order = sorted(chosen, key=lambda data: -chosen[data][0])
     return {data: printable(chosen[data][1]) for data in order}

@@ -38,9 +38,7 @@ def judge(report: Report, gates: Sequence[Gate]) -> tuple[Verdict, ...]:
         for line in report.lines
         if not line.floor
         for verdict in (
-            [_of_failed(line)]
-            if line.failed or line.failure is not None
-            else _of(line, gates, _reference_of(line, report))
+            _of(line, gates, _reference_of(line, report)) if line.is_usable else [_of_failed(line)]
         )
     ]
     verdicts += [

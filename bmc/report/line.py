@@ -124,6 +124,11 @@ class Line:
     disagreements: Disagreements | None = None
     layers: LayerCosts | None = None
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the bundle passed the checks of its export; no other should be used."""
+        return not self.failed and self.failure is None
+
     def to_json(self) -> dict[str, Any]:
         """Return the line as a JSON object."""
         return asdict(self)

@@ -50,7 +50,7 @@ def front_of(lines: Sequence[Line], cost: str) -> list[str]:
     points = [
         (line.name, value, line.accuracy.value)
         for line in lines
-        if not (line.failed or line.failure is not None)  # of its export, which nobody should use
+        if line.is_usable
         and line.accuracy
         and (value := COSTS[cost](line)) is not None
         and value > 0

@@ -25,7 +25,6 @@ from bmc.workflows.data import DataSource
 from bmc.workflows.options import Files
 from bmc.workflows.tuning import Tuning
 
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _NO_HEAD = "Model"  # ending of the names of transformers' classes without a head, such as BertModel
 _COLUMN_HINT = "Name yours with"
 FilesT = TypeVar("FilesT", bound=Files)
@@ -46,7 +45,7 @@ def is_encoder(reference: str | None) -> bool:
         if not vectors.is_folder(reference):
             return False
         folder = vectors.encoder_in(Path(reference))
-        if not any((folder / name).is_file() for name in _WEIGHTS):
+        if not any((folder / name).is_file() for name in finding.ENCODER_WEIGHTS):
             return False
         return vectors.has_modules(folder) or _has_no_head(folder)
     except (OSError, ValueError):  # a name that is too long, or that has a NUL
