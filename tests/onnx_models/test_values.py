@@ -27,6 +27,14 @@ def test_a_mark_that_changes_is_a_value() -> None:
 
 
 def test_large_values_are_values() -> None:
-    rows = ([300_000.0, 5.0], [1e9, 2e9], [1e4, 5e3], [0.0, 1e6], [3.0, 3.0], [1e-9, 9e-6], [])
+    rows: tuple[list[float], ...] = (
+        [300_000.0, 5.0],
+        [1e9, 2e9],
+        [1e4, 5e3],
+        [0.0, 1e6],
+        [3.0, 3.0],
+        [1e-9, 9e-6],
+        [],
+    )
     for values in rows:
         assert is_value(np.array(values), np.array(values)).all()
