@@ -122,7 +122,7 @@ ROWS: tuple[Row, ...] = (
         "bert",
         "movie-reviews",
         (
-            ("prune", "--method", "vocabulary", "--epochs", "0"),
+            ("prune", "--method", "vocabulary", "--set", "max_split=1", "--epochs", "0"),
             ("share", "--method", "embedding", "--epochs", "2", *_taught(50_000)),
             # The encoder alone is half of the file, so no word table is small enough by itself.
             ("share", "--method", "cluster", "--set", "values=256", "--epochs", "0"),

@@ -11,8 +11,8 @@ workspaces are HOME/seed-N (--home, else benchmarks/runs). What is missing is ma
 kept. Scores are those of the ONNX Runtime bundles on the held-out split. A difference of two models
 is paired by row and averaged over the seeds; its interval is a bootstrap over the rows.
 
---margin is that of `bmc prune --method vocabulary`: how many unused tokens are kept; 11000 makes
-files of just under 4.5 MB.
+--margin is that of `bmc prune --method vocabulary --set max_split=1`: how many unused tokens are
+kept, else 1000; 11000 makes files of just under 4.5 MB.
 
 Writes benchmarks/results/students/ROW.json, or ROW-MARGIN.json where a margin is typed; without
 --latency it keeps the times that stand there.
@@ -105,7 +105,7 @@ def _small_int8(seed: int, home: Path, margin: int | None) -> Path:
 def _quantized(model: Path, seed: int, margin: int | None) -> Path:
     """Return the bundle of a model without unused words, in 8 bits."""
     name = model.name if margin is None else f"{model.name}-{margin}"
-    settings = () if margin is None else ("--set", f"margin={margin}")
+    settings = ("--set", f"margin={1000 if margin is None else margin}", "--set", "max_split=1")
     method = ("--method", "vocabulary", *settings, "--epochs", 0)
     words = made(model.with_name(f"{name}-words"), "prune", model, *method)
     static = ("--method", "static", "--seed", seed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Any
 
@@ -15,7 +16,6 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from bmc import console
-from bmc.choices import Between, about
 from bmc.compress.prune._tokenizer import (
     check_tokenizer,
     ids_in,
@@ -27,6 +27,7 @@ from bmc.errors import SettingError, UsageError
 from bmc.inference.folding import fold_max_norm
 from bmc.inference.replacing import replace_layers
 from bmc.inference.token_ngrams import TokenNgrams
+from bmc.inputs import Many
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Record, Work
 from bmc.structure.word_table import word_table
@@ -42,30 +43,38 @@ class Vocabulary:
     The tokens of the training, validation and transfer texts are kept, with special tokens, single
     characters (so unseen words still split into pieces) and some unused tokens. Training,
     validation and transfer texts are tokenized as before. In other texts, words whose token was
-    removed split into pieces that were kept. WordPiece, WordLevel, BPE (with the merges of the kept
-    tokens) and Unigram tokenizers can be pruned.
+    removed split into pieces that were kept. Scores of validation texts do not show what that
+    costs, since their tokens are kept. But without their own tokens, they tell in how many new
+    texts a word splits, and so many unused tokens are kept that it is `max_split` at most.
+    WordPiece, WordLevel, BPE (with the merges of the kept tokens) and Unigram tokenizers can be
+    pruned.
 
     With a number of `tokens`, those are kept that are the most frequent in the training and
     transfer texts. Rare words of these texts split into smaller pieces then.
 
     Args:
-        margin: number of unused tokens to keep: the first in the tokenizer's order, which are the
-            most frequent ones in the texts that the tokenizer was trained on.
+        margin: number of unused tokens to keep, at least: the first in the tokenizer's order, which
+            are the most frequent ones in the texts that the tokenizer was trained on.
         tokens: number of tokens to keep, special tokens and single characters included; 0 for all
             that occur, and the margin. BPE keeps those from which kept tokens are merged as well.
+        max_split: largest share of new texts in which a word may split, for which the margin grows;
+            1 for no limit.
 
     Raises:
-        SettingError: the margin or the number of tokens is negative, or the number is below that of
-            special tokens and single characters.
+        SettingError: the margin or the number of tokens is negative, the number is below that of
+            special tokens and single characters, or the share is not in 0..1.
     """
 
-    margin: int = field(default=1000, metadata=about(search=Between(0, 4000)))
+    margin: int = 1000
     tokens: int = 0
+    max_split: float = 0.2
 
     def __post_init__(self) -> None:
         for name, value in (("margin", self.margin), ("tokens", self.tokens)):
             if value < 0:
                 raise SettingError(f"{name} is {value}; it must be 0 or more")
+        if not 0 <= self.max_split <= 1:
+            raise SettingError(f"max_split is {self.max_split}; it must lie in 0..1")
 
     def apply(self, model: Model, work: Work) -> Record:
         """Prune the embedding and the tokenizer, and return the number of rows."""
@@ -83,7 +92,8 @@ class Vocabulary:
         _check_positions(model, path, table.padding_idx, padding)
         tokenizer = prune_tokenizer(encoder.tokenizer, new_ids)
         # The most frequent tokens alone split the other words in another way.
-        unchanged = () if self.tokens else _chunks(encoder, work, validation=True)
+        rows = (work.data.train.rows, work.data.validation.rows, work.unlabeled)
+        unchanged = () if self.tokens else _chunks(encoder, *rows)
         check_tokenizer(encoder.tokenizer, tokenizer, new_ids, unchanged)
         record = {"embedding": path, "rows": len(kept), "padding": padding}
         Vocabulary.rebuild(model, record)
@@ -104,7 +114,7 @@ class Vocabulary:
         """
         content = json.loads(encoder.tokenizer.to_str())
         kept_ids = _required(encoder.tokenizer, content) | padding
-        counts = _counts(encoder, work, validation=not self.tokens)
+        counts = _counts(encoder, work)
         vocabulary = encoder.tokenizer.get_vocab()
         usual = sorted(i for token, i in vocabulary.items() if not _PLACEHOLDER.match(token))
         if self.tokens:
@@ -117,7 +127,12 @@ class Vocabulary:
             kept_ids.update(frequent[: self.tokens - len(kept_ids)])
         else:
             kept_ids.update(counts)
-            kept_ids.update([i for i in usual if i not in kept_ids][: self.margin])
+            held = _ids_of_texts(encoder, work.data.validation.rows)
+            unused = [i for i in usual if i not in kept_ids]
+            needed = _needed(held, kept_ids, unused)
+            margin = max(self.margin, _margin(needed, self.max_split))
+            _say_split(needed, margin)
+            kept_ids.update(unused[:margin], *held)
         if content["model"]["type"] == "BPE":
             kept_ids |= merge_sources(kept_ids, content["model"])
         _say_removed(counts, kept_ids)
@@ -195,13 +210,51 @@ def _required(tokenizer: Tokenizer, content: Mapping[str, Any]) -> set[int]:
     return special | {i for token, i in vocabulary.items() if is_piece(token, content["model"])}
 
 
-def _counts(encoder: TextEncoder, work: Work, validation: bool) -> Counter[int]:
-    """Count how often the task's texts have each token, by its id."""
+def _counts(encoder: TextEncoder, work: Work) -> Counter[int]:
+    """Count how often the texts that training reads have each token, by its id."""
     counts: Counter[int] = Counter()
-    for texts in _chunks(encoder, work, validation):
+    for texts in _chunks(encoder, work.data.train.rows, work.unlabeled):
         for encoding in encoder.tokenizer.encode_batch_fast(texts):
             counts.update(encoding.ids)
     return counts
+
+
+def _ids_of_texts(encoder: TextEncoder, rows: Many) -> list[set[int]]:
+    """Return the ids of the tokens of each text."""
+    return [
+        set(encoding.ids)
+        for texts in _chunks(encoder, rows)
+        for encoding in encoder.tokenizer.encode_batch_fast(texts)
+    ]
+
+
+def _needed(held: Sequence[set[int]], kept_ids: set[int], unused: Sequence[int]) -> list[int]:
+    """Return how many unused tokens each held-out text needs, so that none of its words splits.
+
+    Args:
+        held: ids of the tokens of each text.
+        kept_ids: ids that are kept anyway.
+        unused: other ids, in the order in which they are kept.
+    """
+    counts = {unused_id: count for count, unused_id in enumerate(unused, 1)}
+    most = len(unused) + 1  # no number of them suffices for a token that is not among them
+    return [max((counts.get(i, most) for i in ids - kept_ids), default=0) for ids in held]
+
+
+def _margin(needed: Sequence[int], max_split: float) -> int:
+    """Return the fewest unused tokens with which a word splits in at most a share of the texts."""
+    may_split = math.floor(max_split * len(needed))
+    return sorted(needed, reverse=True)[may_split] if may_split < len(needed) else 0
+
+
+def _say_split(needed: Sequence[int], margin: int) -> None:
+    share = sum(count > margin for count in needed) / max(1, len(needed))
+    if share:
+        console.note(
+            f"{margin:,} unused tokens are kept; expect {share:.0%} of new texts to have a word "
+            "that splits into smaller pieces, as of the validation texts without their own tokens "
+            "(--set max_split=0.1 keeps more, --set max_split=1 fewer)"
+        )
 
 
 def _say_removed(counts: Mapping[int, int], kept_ids: set[int]) -> None:
@@ -215,10 +268,9 @@ def _say_removed(counts: Mapping[int, int], kept_ids: set[int]) -> None:
         )
 
 
-def _chunks(encoder: TextEncoder, work: Work, validation: bool) -> Iterator[list[str]]:
-    """Yield chunks of the texts that training reads, and of the validation texts."""
-    held = work.data.validation.rows if validation else ()
-    for rows in (work.data.train.rows, held, work.unlabeled):
+def _chunks(encoder: TextEncoder, *parts: Many) -> Iterator[list[str]]:
+    """Yield the texts of several parts of the data in chunks."""
+    for rows in parts:
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
             yield [text for row in chunk for text in encoder.texts_of(row)]

@@ -77,7 +77,7 @@ def test_tokens_beyond_those_of_the_texts_are_the_first_unused_ones(
     nothing = replace(work.data.validation, rows=[("a",)] * len(work.data.validation))
     work = replace(work, data=replace(work.data, validation=nothing))
     model, margin = make_lively(), make_lively()
-    rows = Vocabulary(margin=100).apply(margin, work)["rows"]
+    rows = Vocabulary(margin=100, max_split=1).apply(margin, work)["rows"]
     assert Vocabulary(tokens=rows).apply(model, work)["rows"] == rows
     assert tokenizer_of(model).to_str() == tokenizer_of(margin).to_str()
 

@@ -157,7 +157,7 @@ def test_outputs_for_the_same_texts_are_bit_identical(reader: Model, work: Work)
     before = outputs_of(reader, work)
     texts = texts_of(work)
     cut_before, size = tokens(reader, texts), sum(p.numel() for p in reader.module.parameters())
-    record = Vocabulary(margin=0).apply(reader, work)
+    record = Vocabulary(margin=0, max_split=1).apply(reader, work)
     assert tokens(reader, texts) == cut_before
     assert torch.equal(outputs_of(reader, work), before)
     assert before.std() > 0.01
@@ -180,7 +180,7 @@ def test_other_tokenizers_are_pruned_too(
     work = replace(work, data=replace(work.data, train=few, validation=only))
     rows, texts = model.module.get_parameter(f"{TABLE}.weight").shape[0], texts_of(work)
     before, cut_before = outputs_of(model, work), tokens(model, texts)
-    record = Vocabulary(margin=5).apply(model, work)
+    record = Vocabulary(margin=5, max_split=1).apply(model, work)
     assert record["rows"] < 0.9 * rows
     assert tokens(model, texts) == cut_before
     assert torch.equal(outputs_of(model, work), before)
@@ -194,7 +194,7 @@ def test_the_unknown_piece_of_a_unigram_stays_where_it_is_no_added_token(
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     model = with_tokenizer(make_lively(), tokenizer)
-    Vocabulary(margin=0).apply(model, work)
+    Vocabulary(margin=0, max_split=1).apply(model, work)
     assert tokens(model, ["\u16a0"])[0][-1] == "\u16a0"
     encoder: Any = model.encoder
     assert encoder.tokenizer.encode("\u16a0").ids[-1] == encoder.tokenizer.token_to_id("<unk>")
@@ -207,7 +207,7 @@ def test_unseen_words_split_into_kept_pieces_and_unknown_ones_stay_unknown(
     unseen, unknown = "xylophones", "\u16a0\u16a2"  # runes are not in the vocabulary
     assert unseen not in " ".join(texts_of(work))
     before = tokens(model, [unseen, unknown])
-    Vocabulary(margin=0).apply(model, work)
+    Vocabulary(margin=0, max_split=1).apply(model, work)
     after = tokens(model, [unseen, unknown])
     assert after[1] == before[1] == ["[CLS]", "[UNK]", "[SEP]"]
     assert after[0] != before[0]
@@ -224,7 +224,7 @@ def test_a_word_that_the_maximum_length_cuts_keeps_all_its_pieces(
     encoder: Any = model.encoder
     before = tokens(model, [rows[0][0]])[0]
     assert len(encoder.encode(rows)[0].ids) == 5 < len(before), "the last word is cut"
-    Vocabulary(margin=0).apply(model, work)
+    Vocabulary(margin=0, max_split=1).apply(model, work)
     assert tokens(model, [rows[0][0]])[0] == before
 
 
@@ -232,8 +232,12 @@ def test_a_margin_keeps_the_first_unused_tokens(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
     bare, wide = make_lively(), make_lively()
-    record = Vocabulary(margin=0).apply(bare, work)
-    assert Vocabulary(margin=50).apply(wide, work) == {**record, "rows": record["rows"] + 50}
+    work = replace(work, data=replace(work.data, validation=work.data.train))
+    record = Vocabulary(margin=0, max_split=1).apply(bare, work)
+    assert Vocabulary(margin=50, max_split=1).apply(wide, work) == {
+        **record,
+        "rows": record["rows"] + 50,
+    }
     known: Any = make_lively().encoder
     vocabulary: dict[str, int] = known.tokenizer.get_vocab()
     kept: Any = bare.encoder
@@ -247,7 +251,7 @@ def test_transfer_texts_are_data_too(make_lively: Callable[..., Model], work: Wo
     model = make_lively()
     word = "xylophones"
     before = tokens(model, [word])
-    Vocabulary(margin=0).apply(model, replace(work, unlabeled=((word,),)))
+    Vocabulary(margin=0, max_split=1).apply(model, replace(work, unlabeled=((word,),)))
     assert tokens(model, [word]) == before
 
 
@@ -265,7 +269,7 @@ def test_padding_at_the_end_of_a_vocabulary_moves_with_it(
     )
     model = with_tokenizer(make_lively(), tokenizer, pad_id=vocabulary["[PAD]"])
     before = outputs_of(model, work)
-    record = Vocabulary(margin=0).apply(model, work)
+    record = Vocabulary(margin=0, max_split=1).apply(model, work)
     table = model.module.get_submodule(TABLE)
     assert record["padding"] == table.padding_idx == record["rows"] - 1
     encoder: Any = model.encoder
@@ -277,15 +281,15 @@ def test_positions_counted_from_a_padding_that_would_move_are_refused(work: Work
     model = small_mpnet()
     model.module.mpnet.embeddings.word_embeddings.padding_idx = 30000  # type: ignore[union-attr]
     with pytest.raises(UsageError, match="positions are counted from it"):
-        Vocabulary(margin=0).apply(model, work)
+        Vocabulary(margin=0, max_split=1).apply(model, work)
 
 
 def test_pruning_the_vocabulary_twice_changes_nothing_more(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
     model = make_lively()
-    assert Vocabulary(margin=100).apply(model, work)
-    assert Vocabulary(margin=100).apply(model, work) == {}
+    assert Vocabulary(margin=100, max_split=1).apply(model, work)
+    assert Vocabulary(margin=100, max_split=1).apply(model, work) == {}
 
 
 def test_a_pruned_model_is_saved_loaded_and_exported_with_its_few_rows(
@@ -294,7 +298,7 @@ def test_a_pruned_model_is_saved_loaded_and_exported_with_its_few_rows(
     model = make_lively(layers=1)
     model.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
     whole = artifact.save(model, tmp_path / "whole")
-    step = Vocabulary(margin=0)
+    step = Vocabulary(margin=0, max_split=1)
     record = step.apply(model, work)
     model.steps = [AppliedStep("prune/vocabulary", {"margin": 0}, record, 0, 0.0)]
     folder = tmp_path / "cut"
@@ -318,7 +322,7 @@ def test_vocabulary_pruning_and_a_factorized_embedding_combine_in_both_orders(
     first: str, make_lively: Callable[..., Model], work: Work, tmp_path: Path
 ) -> None:
     model = make_lively()
-    steps: list[Any] = [Vocabulary(margin=0), FactorizedEmbedding(rank=8)]
+    steps: list[Any] = [Vocabulary(margin=0, max_split=1), FactorizedEmbedding(rank=8)]
     names = ["prune/vocabulary", "share/embedding"]
     if first == "embedding":
         steps, names = steps[::-1], names[::-1]
@@ -339,7 +343,7 @@ def test_a_student_of_a_pruned_teacher_has_its_few_rows(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
     teacher = make_lively()
-    rows = Vocabulary(margin=0).apply(teacher, work)["rows"]
+    rows = Vocabulary(margin=0, max_split=1).apply(teacher, work)["rows"]
     FactorizedEmbedding(rank=16).apply(teacher, work)
     student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2), work.data)
     assert student.module.get_parameter(f"{TABLE}.weight").shape == (rows, 16)
@@ -360,6 +364,30 @@ def test_a_tied_embedding_is_refused(work: Work, reviews: Dataset) -> None:
     Tie().apply(model, work)
     with pytest.raises(UsageError, match=r"embedding\.words alone.*before tying"):
         Vocabulary().apply(model, work)
+
+
+def test_as_many_tokens_are_kept_as_new_texts_need_by_the_validation_texts(
+    make_lively: Callable[..., Model], work: Work, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = replace(work.data.train, rows=[("a fine film",)] * 6)
+    new = [("a fine film",)] * 3 + [("a fine house",)]
+    validation = replace(work.data.validation, rows=new)
+    work = replace(work, data=replace(work.data, train=train, validation=validation))
+    split = Vocabulary(margin=0, max_split=0.25).apply(make_lively(), work)
+    assert "expect 25% of new texts to have a word that splits" in capsys.readouterr().err
+    encoder: Any = make_lively().encoder
+    before_house = encoder.tokenizer.token_to_id("house")
+    whole = Vocabulary(margin=0, max_split=0.24).apply(make_lively(), work)
+    assert capsys.readouterr().err == ""
+    assert 0 < whole["rows"] - split["rows"] < before_house, "those before it in the tokenizer"
+    known = Vocabulary(margin=0).apply(make_lively(), replace(work, unlabeled=new))
+    assert known["rows"] == split["rows"], "no text is new"
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_of_texts_outside_0_to_1_is_refused(share: float) -> None:
+    with pytest.raises(SettingError, match="max_split is"):
+        Vocabulary(max_split=share)
 
 
 def test_a_negative_margin_is_refused() -> None:
@@ -398,5 +426,5 @@ def test_the_words_of_the_prompt_stay_as_they_are(
     tokenizer = tokenizer_of("WordLevel", [*texts_of(work), *others * 50])
     model = with_tokenizer(make_lively(), tokenizer, prompt="represent this passage ")
     before = outputs_of(model, work)
-    assert Vocabulary(margin=0).apply(model, work)
+    assert Vocabulary(margin=0, max_split=1).apply(model, work)
     torch.testing.assert_close(outputs_of(model, work), before)

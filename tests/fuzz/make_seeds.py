@@ -36,7 +36,7 @@ _STEPS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
         ("prune/structured", {"ratio": 0.3}),
         ("share/cluster", {"values": 4, "groups": 1}),
         ("prune/unstructured", {}),
-        ("prune/vocabulary", {"margin": 0}),
+        ("prune/vocabulary", {"margin": 0, "max_split": 1.0}),
         ("quantize/weights", {"bits": 8}),
         ("quantize/dynamic", {}),
         ("quantize/bf16", {}),

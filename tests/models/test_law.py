@@ -144,7 +144,7 @@ def step_of(method: str, teacher: Path, family: str) -> Step:
         "prune/nm": lambda: NM(),
         "prune/structured": lambda: Structured(ratio=0.5),
         "prune/unstructured": lambda: Unstructured(),
-        "prune/vocabulary": lambda: Vocabulary(margin=0),
+        "prune/vocabulary": lambda: Vocabulary(margin=0, max_split=1),
         "share/cluster": lambda: Cluster(values=16, groups=2),
         "share/embedding": lambda: FactorizedEmbedding(energy=0.5),
         "share/layers": lambda: Layers(),

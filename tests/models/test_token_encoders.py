@@ -177,7 +177,7 @@ def test_a_folder_is_trained_and_teaches_a_small_bert_that_reads_its_tokens(
 
 STEPS: dict[str, Step] = {
     "prune/structured": Structured(ratio=0.5),
-    "prune/vocabulary": Vocabulary(margin=0),
+    "prune/vocabulary": Vocabulary(margin=0, max_split=1),
     "share/lowrank": LowRank(energy=0.5),
     "quantize/static": Static(samples=16),
 }

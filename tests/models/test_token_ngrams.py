@@ -203,7 +203,7 @@ def test_the_vocabulary_is_pruned_before_n_grams_are_taught_and_not_after(
     make_lively: Make, reviews: Dataset, work: Work
 ) -> None:
     untaught = bert.student(make_lively(), replace(WHOLE, layers=1), reviews)
-    assert Vocabulary(margin=0).apply(untaught, work)
+    assert Vocabulary(margin=0, max_split=1).apply(untaught, work)
     with pytest.raises(UsageError, match=r"distill a new student with --vocabulary"):
         Vocabulary().apply(student_of(make_lively(), reviews), work)
 

@@ -228,7 +228,7 @@ def test_a_vocabulary_of_words_is_pruned_and_its_words_still_read(
     before = model.spec["vocabulary"]
     table = model.module.embedding.words.weight.detach().clone()
     ids = model.encoder.tokenizer.encode("the film").ids
-    step = Vocabulary(margin=0, tokens=tokens)
+    step = Vocabulary(margin=0, max_split=1, tokens=tokens)
     model.steps = [AppliedStep("prune/vocabulary", asdict(step), step.apply(model, work), 0, 0.0)]
     after = model.module.embedding.words.weight
     assert len(after) < before
