@@ -41,7 +41,7 @@ from bmc.data import fashion_mnist
 from bmc.measure import scores
 from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
 from bmc.measure.statistics import speed_up
-from bmc.workflows.export import scores_of
+from bmc.workflows.bundle_lines import scores_of
 
 LAUNCHES, ROUNDS = 5, 6
 MOST_CHANGED = 0.02

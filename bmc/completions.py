@@ -22,7 +22,7 @@ class UnfinishedCommand:
 
     Args:
         verb: the verb, such as "train".
-        values: values of arguments and options by name, None where nothing was command.
+        values: values of arguments and options by name, None where nothing was typed.
         rest: words that belong to no argument yet, because they stand before an unfinished option.
     """
 
@@ -61,7 +61,7 @@ def _transfers(command: UnfinishedCommand) -> list[str]:
 
 
 def _settings(command: UnfinishedCommand) -> list[str]:
-    """Return what `--set` takes: settings of the method, or of the model, that was command."""
+    """Return what `--set` takes: settings of the method, or of the model, that was typed."""
     if command.verb in ("train", "distill"):
         values = command.values
         model = values.get("student") or next(iter(command.rest), values.get("model"))

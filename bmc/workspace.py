@@ -36,6 +36,11 @@ def cache() -> Path:
     return root() / ".cache"
 
 
+def runs() -> Path:
+    """Return the folder for the samples of measurements."""
+    return root() / ".bench"
+
+
 def slug(text: str) -> str:
     """Turn a model's or data set's reference, or a path, into a folder name."""
     return (
@@ -88,11 +93,16 @@ def newest(kind: str) -> Path:
     return paths[-1]
 
 
-def find(reference: str, kind: str, packed: bool = False) -> Path:
+def candidates(reference: str | Path) -> tuple[Path, Path]:
+    """Return what a path or a name in the workspace may mean, in the order of precedence."""
+    return Path(reference), root() / reference
+
+
+def find(reference: str | None, kind: str, packed: bool = False) -> Path:
     """Find a model directory or bundle by path, or by its name in the workspace.
 
     Args:
-        reference: path or name.
+        reference: path or name; None or "" for the newest.
         kind: "model" or "bundle".
         packed: whether a packed bundle is meant, too.
 
@@ -100,8 +110,10 @@ def find(reference: str, kind: str, packed: bool = False) -> Path:
         UnknownError: there is no such bundle or model; the message names the most similar name, or
             says why the folder is neither.
     """
-    candidates = (Path(reference), root() / reference)
-    for path in candidates:
+    if not reference:
+        return newest(kind)
+    paths = candidates(reference)
+    for path in paths:
         writing.recover(path)
         if kind_of(path) == kind:
             return path
@@ -112,14 +124,14 @@ def find(reference: str, kind: str, packed: bool = False) -> Path:
                 f"{path} is a packed bundle, which bmc check, bmc predict and bmc.load take; "
                 f"bmc unpack {path} makes the folder that other commands take"
             )
-    for path in candidates:
+    for path in paths:
         if path.suffix.lower() == ".onnx" and _is_file(path):
             raise UnknownError(
                 f"{path} is an ONNX file, not a {_WHAT[kind]}; bmc inspect {path} shows it, and "
                 f"bmc export {path} --target onnx --samples ROWS.npz makes a bundle of it"
             )
     manifest = next(name for name, value in _KINDS.items() if value == kind)
-    for path in candidates:
+    for path in paths:
         if _is_folder(path):
             is_encoder = kind == "model" and _is_file(path / "config.json")
             hint = f"; a Hugging Face folder is read by bmc train {path}" if is_encoder else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -33,7 +33,7 @@ from bmc.golden import GoldenRows, most_rows, portable
 from bmc.inference.form import inference_form
 from bmc.inputs import Aligned, Encoder, Many, OutputRows
 from bmc.inputs.audio import AudioEncoder
-from bmc.inspect.executed import counted
+from bmc.inspect.executed import Executed, counted
 from bmc.label_names import SEPARATOR
 from bmc.manifest import StandIn
 from bmc.measure import machine, scores
@@ -235,17 +235,30 @@ def time(draft: Draft) -> Timed:
         is_reference = format_of(manifest.target).is_reference
         if is_reference or not targets.load(manifest.target).available().devices:
             return Timed(counted(executed))
-        measured_speed = speed.over_fp32(trial, exporter, draft.original.in_fp32)
+        measured = speed.over_fp32(trial, exporter, draft.original.in_fp32)
+    return judged(measured, executed, manifest.precision, draft.source.options.allow_slower)
+
+
+def judged(
+    measured: speed.Speed, executed: Sequence[Executed], precision: str, allow_slower: bool
+) -> Timed:
+    """Return a quantized bundle's speed, as a failure if the bundle is slower than in fp32.
+
+    Args:
+        measured: its speed.
+        executed: the operators that it executes.
+        precision: its precision.
+        allow_slower: whether a slower bundle is no failure.
+    """
     failure = None
-    if not draft.source.options.allow_slower:
+    if not allow_slower:
         try:
-            speed.refuse_slower(measured_speed, executed, manifest.precision)
+            speed.refuse_slower(measured, executed, precision)
         except GateError as error:
             failure = str(error)
-    doubt = speed.doubt_of(measured_speed.ratio, manifest.precision)
+    doubt = speed.doubt_of(measured.ratio, precision)
     warnings = (doubt,) if doubt else ()
-    p50 = measured_speed.p50
-    return Timed(counted(executed), measured_speed.ratio, failure, warnings, p50)
+    return Timed(counted(executed), measured.ratio, failure, warnings, measured.p50)
 
 
 def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:

@@ -18,9 +18,9 @@ from bmc.bundle import Bundle, Manifest
 from bmc.contracts import Exporter
 from bmc.contracts.targets import TARGETS, exporter_of
 from bmc.contracts.tasks import TENSORS
-from bmc.errors import ArtifactError, BmcError, ExportError, GateError
+from bmc.errors import ArtifactError, BmcError, ExportError
 from bmc.export import Written, speed
-from bmc.export.flow import Timed, check_reloaded, finite, keep_failed
+from bmc.export.flow import Timed, check_reloaded, finite, judged, keep_failed
 from bmc.export.graph_files import copy_graph
 from bmc.export.onnx_compare import Compared, Limits, compare, golden_call
 from bmc.export.onnx_ladder import layers_by_input, most_harmful_first
@@ -204,15 +204,8 @@ def _time(draft: Bundle, fp32: OnnxSource) -> Timed:
         bundle.write_golden(original / bundle.GOLDEN, *trial.golden(), trial.golden_rows())
         bundle.write(original, reference.manifest)
         measured = speed.over(trial, original)
-    failure = None
-    if not fp32.options.allow_slower:
-        try:
-            speed.refuse_slower(measured, executed, manifest.precision)
-        except GateError as error:
-            failure = str(error)
-    doubt = speed.doubt_of(measured.ratio, manifest.precision)
-    warnings = (*warnings, *([doubt] if doubt else []))
-    return Timed(counted(executed), measured.ratio, failure, warnings, measured.p50)
+    timed = judged(measured, executed, manifest.precision, fp32.options.allow_slower)
+    return replace(timed, warnings=(*warnings, *timed.warnings))
 
 
 def _larger(size: int, fp32: int) -> tuple[str, ...]:

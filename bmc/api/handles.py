@@ -403,7 +403,7 @@ def open_handle(reference: str | Path, code: str = "") -> Handle | OnnxHandle:
         >>> bmc.open("tiny-movie-reviews")
     """
     code = ",".join(names_of(code))
-    for path in (Path(reference), workspace.root() / reference):
+    for path in workspace.candidates(reference):
         if workspace.kind_of(path) == "bundle":
             return BundleHandle(path)
         if workspace.kind_of(path) == "model":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,19 +47,6 @@ _SEED = 1
 _SPEED, _PITCH, _RANGE = (120, 221), (20, 81), (20, 81)
 _PEAK = (0.1, 0.9)
 _NOISE = (1e-4, 1e-2)  # standard deviation of a microphone's noise
-
-
-@dataclass(frozen=True)
-class SpokenClips:
-    """The clips of one part.
-
-    Args:
-        clips: int16 (rows, samples), at 16 kHz.
-        labels: class of each clip.
-    """
-
-    clips: NDArray[np.int16]
-    labels: list[str]
 
 
 def parts() -> tuple[str, ...]:

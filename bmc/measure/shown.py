@@ -6,6 +6,16 @@ from bmc.figures import megabytes as megabytes
 from bmc.figures import significant as significant
 from bmc.measure.scores import Interval
 
+MEASURES = {
+    "accuracy": "accuracy",
+    "micro_f1": "micro F1",
+    "span_f1": "span F1",
+    "recall_at_10": "recall@10",
+    "r2": "R2",
+}
+"""The measure by which a task is judged, and its name for people."""
+SCORES = {**MEASURES, "macro_f1": "macro F1", "spearman": "Spearman"}
+"""All scores that have an interval, and their names for people."""
 _WIDE_RATIO = 2.0
 
 

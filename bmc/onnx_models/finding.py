@@ -30,7 +30,7 @@ def find(reference: str | None) -> Path | None:
     """
     if reference is None:
         return None
-    paths = (Path(reference), workspace.root() / reference)
+    paths = workspace.candidates(reference)
     if any(workspace.kind_of(path) for path in paths):
         return None
     for path in paths:

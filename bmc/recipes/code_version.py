@@ -49,6 +49,7 @@ _BUNDLES = (
         "inspect/*.py",
     ),
     *("workflows/encoder_folders.py", "workflows/lineage.py", "workflows/export.py"),
+    *("workflows/bundles.py", "workflows/bundle_lines.py"),
     "workflows/onnx_*.py",
 )
 _OF_VERB: Mapping[str, tuple[str, ...]] = {

@@ -99,7 +99,7 @@ def of_model(reference: str, hashes: Hashes) -> str:
         UnknownError: there is no such model.
     """
     contents: list[str] = []
-    places = (Path(reference), workspace.root() / reference)
+    places = workspace.candidates(reference)
     for path in dict.fromkeys(path.absolute() for path in places):
         if workspace.kind_of(path) == "model":
             names = (workspace.MODEL_MANIFEST, _WEIGHTS)
@@ -178,7 +178,7 @@ def built_by(reference: str) -> tuple[str, str]:
         reference: a model directory, or its name in the workspace; "" stands for both where it is
             another model, and for the code where there is none.
     """
-    for path in (Path(reference), workspace.root() / reference):
+    for path in workspace.candidates(reference):
         if workspace.kind_of(path) == "model":
             with suppress(ArtifactError):  # damaged: nothing is run
                 manifest = read_json(path / workspace.MODEL_MANIFEST, _WHAT)

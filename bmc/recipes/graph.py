@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bmc import workspace
 from bmc.contracts import families
@@ -120,7 +119,7 @@ def _check_exists(step: RecipeStep, setting: str, name: str, steps: Iterable[str
     """
     if setting == "student" and (name in families.students() or families.is_reference(name)):
         return
-    if any(path.exists() for path in (Path(name), workspace.root() / name)):
+    if any(path.exists() for path in workspace.candidates(name)):
         return
     if setting == _TEACHER and (name in families.baselines() or name.startswith("hf:")):
         raise UsageError(

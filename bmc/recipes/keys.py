@@ -120,7 +120,7 @@ def _model(step: Step, argument: str, reference: str, hashes: Hashes) -> str:
 
 def _is_in_workspace(reference: str) -> bool:
     """Tell whether a model directory has this path, or this name in the workspace."""
-    paths = (Path(reference), workspace.root() / reference)
+    paths = workspace.candidates(reference)
     return any(workspace.kind_of(path) == "model" for path in paths)
 
 

@@ -125,13 +125,13 @@ def recipe_of(reference: str | None) -> MadeBy:
     Example:
         >>> print(recipe_of("tiny-movie-reviews").text)
     """
-    places = (Path(reference), workspace.root() / reference) if reference else ()
+    places = workspace.candidates(reference) if reference else ()
     if any(workspace.kind_of(path) == "bundle" for path in places):
         raise UsageError(
             f"{reference} is a bundle: name the model that it was exported from, and add "
             "targets = ['onnx'] to its recipe"
         )
-    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    folder = workspace.find(reference, "model")
     origin = artifact.describe(folder)["origin"]
     steps = _Steps(folder)
     steps.made({"name": folder.name, KEY: origin.get(KEY)})

@@ -8,7 +8,8 @@ from bmc.bundle import Bundle
 from bmc.contracts.tasks import TENSORS
 from bmc.rendering import models
 from bmc.rendering.rendered import Rendered
-from bmc.workflows.export import Exported, line_of, scores_of
+from bmc.workflows.bundle_lines import line_of, scores_of
+from bmc.workflows.bundles import Exported
 from bmc.workflows.results import Compressed
 
 

@@ -9,17 +9,7 @@ from typing import Any
 from bmc.console import printable
 from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
-from bmc.measure.shown import significant, with_interval
-
-_MEASURES = {
-    "accuracy": "accuracy",
-    "micro_f1": "micro F1",
-    "macro_f1": "macro F1",
-    "span_f1": "span F1",
-    "r2": "R2",
-    "recall_at_10": "recall@10",
-    "spearman": "Spearman",
-}
+from bmc.measure.shown import SCORES, significant, with_interval
 
 
 def as_text(title: str, rows: Mapping[str, str]) -> str:
@@ -43,7 +33,7 @@ def measured(scores: Mapping[str, Any]) -> str:
     """Return scores in one line, each with its 95 % interval if it has one."""
     own = custom_scores(scores)
     parts = [f"{name} {with_interval(interval)}" for name, interval in own.items()]
-    for key, name in _MEASURES.items():
+    for key, name in SCORES.items():
         score = scores.get(key)
         if isinstance(score, Mapping):
             parts.append(f"{name} {with_interval(Interval(**score))}")

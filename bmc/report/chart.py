@@ -8,13 +8,10 @@ import altair
 import vl_convert
 
 from bmc.console import printable
+from bmc.measure.shown import MEASURES
 from bmc.report.line import Line, Report
 
 _SIDE = 330
-_TITLES = {
-    **{"r2": "R2, %", "micro_f1": "micro F1, %", "span_f1": "span F1, %"},
-    "recall_at_10": "recall@10, %",
-}
 _EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
 _PALETTE = ["#4c78a8", "#f58518", "#54a24b", "#b279a2"]
 
@@ -44,7 +41,10 @@ def _row(title: str, lines: list[Line]) -> Any:
     points = [_point(line) for line in lines if line.accuracy]
     timed = [point for point in points if point["p50"] is not None]
     measures = {line.measure for line in lines}
-    score = next((_TITLES[name] for name in _TITLES if name in measures), "test accuracy, %")
+    others = [
+        f"{name}, %" for measure, name in MEASURES.items() if measure in measures - {"accuracy"}
+    ]
+    score = next(iter(others), "test accuracy, %")
     panels = [_panel(points, "megabytes", "model file, MB (log scale)", score)]
     if timed:
         panels.insert(0, _panel(timed, "p50", "latency, ms at batch 1 (p50, log scale)", score))

@@ -95,7 +95,7 @@ def newest_run(
     """
     hashes = {folder.name: sha256(folder / bundles.MANIFEST) for folder in folders}
     reason = ""
-    for path in sorted((workspace.root() / ".bench").glob("*.json"), reverse=True):
+    for path in sorted(workspace.runs().glob("*.json"), reverse=True):
         try:
             run = results.read(path)
         except ArtifactError as error:

@@ -41,7 +41,7 @@ def device_runs(
     """
     hashes = {folder.name: sha256(folder / bundles.MANIFEST) for folder in folders}
     chosen: dict[str, tuple[int, Run]] = {}
-    for path in sorted((workspace.root() / ".bench").glob("*.json"), reverse=True):
+    for path in sorted(workspace.runs().glob("*.json"), reverse=True):
         try:
             run = results.read(path)
         except ArtifactError:  # `newest_run` says so

@@ -13,7 +13,7 @@ from bmc.console import printable
 from bmc.measure import results, tables
 from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
-from bmc.measure.shown import is_wide, significant, with_interval
+from bmc.measure.shown import MEASURES, is_wide, significant, with_interval
 from bmc.report import devices
 from bmc.report.answer import answers
 from bmc.report.line import Line, Report
@@ -267,8 +267,9 @@ def _times_of(line: Line) -> tuple[Interval | None, ...]:
 
 
 def _unit(line: Line) -> str:
-    units = {"r2": " R2", "micro_f1": " micro F1", "span_f1": " span F1"}
-    return {**units, "recall_at_10": " recall@10"}.get(line.measure, "")
+    """Return the name of a score that is no accuracy, which its column's heading does not have."""
+    name = MEASURES.get(line.measure, "")
+    return f" {name}" if name not in ("", "accuracy") else ""
 
 
 def _half_width(interval: Interval | None) -> str:

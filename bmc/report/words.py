@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bmc.measure.shown import MEASURES
 from bmc.report.line import Line
 
-_SCORES = {
-    "accuracy": "accuracy",
-    "micro_f1": "micro F1",
-    "span_f1": "span F1",
-    "recall_at_10": "recall@10",
-    "r2": "R2",
-}
 _TARGETS = ("onnx", "openvino", "tensorrt", "pytorch")
 
 
 def score_name(measure: str) -> str:
     """Return the name of a task's score for people, such as "micro F1"."""
-    return _SCORES.get(measure, "score")
+    return MEASURES.get(measure, "score")
 
 
 def score_names(lines: Iterable[Line]) -> str:

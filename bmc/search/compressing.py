@@ -33,7 +33,7 @@ from bmc.search.space import Space
 from bmc.search.study import Study, hold_file
 from bmc.search.subject import check_model, origin_of
 from bmc.search.trials import Trials
-from bmc.workflows.export import check_targets
+from bmc.workflows.bundles import check_targets
 from bmc.workflows.lineage import data_of, weights_sha256
 from bmc.workflows.options import Files
 from bmc.workflows.transfer import default_rows
@@ -86,7 +86,7 @@ def compress(
             f"{target} runs on no device here, so no latency can be measured: "
             f"{targets.load(target).available().note}"
         )
-    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    folder = workspace.find(reference, "model")
     if not reference:
         console.note(f"compress: {folder}, the newest model")
     model = artifact.load(folder)

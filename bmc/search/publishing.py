@@ -22,7 +22,7 @@ from bmc.search.chain import with_export
 from bmc.search.finalists import Finalist
 from bmc.search.result import Winner
 from bmc.search.trials import Trials
-from bmc.workflows.export import scores_of
+from bmc.workflows.bundle_lines import scores_of
 
 
 def publish(

@@ -337,25 +337,6 @@ def fixed_of(trial: FrozenTrial) -> dict[str, Any]:
     return dict(trial.system_attrs.get("fixed_params", {}))
 
 
-class Replay:
-    """Draws the parameters of a finished trial again."""
-
-    def __init__(self, trial: FrozenTrial) -> None:
-        self._params = trial.params
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """Return the number that the trial has."""
-        return float(self._params[name])
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """Return the whole number that the trial has."""
-        return int(self._params[name])
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Return the value that the trial has."""
-        return self._params[name]
-
-
 def shown_url(storage: str) -> str:
     """Return a URL without its password.
 

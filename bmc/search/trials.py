@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FixedTrial, FrozenTrial, Trial
 
 from bmc import console
 from bmc.errors import StorageError, reason_of
@@ -21,7 +21,7 @@ from bmc.search.making import Made
 from bmc.search.objective import FAILURES, Objective
 from bmc.search.proposing import Proposer
 from bmc.search.space import Candidate, Space
-from bmc.search.study import RUNGS, SECONDS, SHOWN, Replay, Study
+from bmc.search.study import RUNGS, SECONDS, SHOWN, Study
 from bmc.typed import read_as
 
 _REPEATED = 20  # candidates in a row that were measured before: there are hardly others
@@ -102,7 +102,7 @@ class Trials:
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
         """Return the candidate of a finished trial."""
-        return self.space.draw(Replay(trial))
+        return self.space.draw(FixedTrial(trial.params))
 
     def steps(self, candidate: Candidate, effort: Effort) -> tuple[Step, ...]:
         """Return the steps of a candidate."""

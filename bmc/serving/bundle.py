@@ -32,7 +32,7 @@ def serve(reference: str | None, settings: ServingSettings) -> str:
         GateError: the bundle's answers for its golden rows are not those of its export.
         MissingError: the bundle's runtime is not installed.
     """
-    folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
+    folder = workspace.find(reference, "bundle")
     address = server.listen(settings)
     with address.listener, _divided_cores(settings.threads):
         check(folder, RuntimeOptions(threads=settings.threads))

@@ -59,7 +59,7 @@ def bench(
         raise MissingError(f"no bundle can be measured here ({reasons})")
     if save:
         results.save(run, save)
-    path = save or results.save_new(run, workspace.root() / ".bench")
+    path = save or results.save_new(run, workspace.runs())
     console.note(f"raw samples: {path}")
     return Benched(run, path)
 

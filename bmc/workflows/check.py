@@ -44,10 +44,7 @@ def check(
         GateError: the outputs on this device differ by more than the precision allows.
         MissingError: the bundle's runtime is not installed.
     """
-    if reference:
-        folder = workspace.find(reference, "bundle", packed=True)
-    else:
-        folder = workspace.newest("bundle")
+    folder = workspace.find(reference, "bundle", packed=True)
     try:
         if checking.isolated:
             limits = Limits(checking.memory_limit, checking.time_limit)

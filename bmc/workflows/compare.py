@@ -51,5 +51,5 @@ def compare(
         run = newest_run(folders, settings, threads)
         if run is None:
             run = results.measure_bundles(folders, threads, settings, skip_broken=True)
-            results.save_new(run, workspace.root() / ".bench")
+            results.save_new(run, workspace.runs())
     return collect(run, folders=folders)

@@ -100,7 +100,7 @@ def compress(
         GateError: more was lost than may be, or something missed; it is kept as NAME.failed.
     """
     started = time.monotonic()
-    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    folder = workspace.find(reference, "model")
     if not reference:
         console.note(f"{kind}: {folder}, the newest model")
     output = files.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"

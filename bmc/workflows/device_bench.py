@@ -75,7 +75,7 @@ def bench(
     name = f"{_slug(run.started)}-{_slug(run.device)}"
     if save:
         results.save(run, save)
-    path = save or results.save_new(run, workspace.root() / ".bench", name)
+    path = save or results.save_new(run, workspace.runs(), name)
     console.note(f"raw samples: {path}")
     _refuse_failures(run, path)
     return Benched(run, path)

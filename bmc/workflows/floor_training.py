@@ -297,7 +297,7 @@ def _source(plan: FloorPlan) -> DataSource:
 
 def _ngram(data: Dataset, width: int) -> Chosen:
     """Return an n-gram model with as many buckets as fit into 16 MB of weights."""
-    numbers = max(width, 1) if width else min(max(len(data.labels) - 1, 1), 16)
+    numbers = width or min(max(len(data.labels) - 1, 1), 16)
     buckets = 2**18
     while buckets * numbers > _MAX_WEIGHTS and buckets > _MIN_BUCKETS:
         buckets //= 2

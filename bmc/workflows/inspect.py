@@ -76,12 +76,12 @@ def inspect(
     onnx_path = onnx_file(reference)
     if onnx_path is not None:
         return inspect_file(onnx_path, settings, files)
-    places = (Path(reference), workspace.root() / reference) if reference else ()
+    places = workspace.candidates(reference) if reference else ()
     if reference and any(workspace.kind_of(path) == "bundle" for path in places):
         _refuse_settings_of_models(reference, settings, files)
         return _inspect_bundle(workspace.find(reference, "bundle"))
     reference, files = as_model(reference, texts_of(reference, files.data), files)
-    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    folder = workspace.find(reference, "model")
     if not reference:
         console.note(f"inspecting {folder}, the newest model")
     if files.output:

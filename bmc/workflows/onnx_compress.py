@@ -14,8 +14,8 @@ from bmc.errors import UsageError
 from bmc.export import ExportOptions, onnx_flow
 from bmc.export.onnx_source import compressed_source, onnx_source
 from bmc.onnx_models.finding import name_of
-from bmc.workflows.export import Exported, check_targets, exported
-from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, write_each
+from bmc.workflows.bundles import Exported, check_targets, exported, outputs_for, write_each
+from bmc.workflows.onnx_files import InMemory, fp32_file
 from bmc.workflows.onnx_quantize import DEFAULT_TARGETS, limits_of
 from bmc.workflows.onnx_samples import may_have_labels, no_labels, samples_for
 from bmc.workflows.options import CompressedFiles, SampledFiles

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from bmc import console, workspace
 from bmc.bundle import Bundle
-from bmc.contracts.targets import exporter_of
-from bmc.errors import BmcError, GateError, UsageError
+from bmc.errors import GateError, UsageError
 from bmc.export import ExportOptions, onnx_flow
 from bmc.export.onnx_scores import ScoreFunction
 from bmc.export.onnx_source import onnx_source
@@ -23,9 +22,9 @@ from bmc.onnx_models.costs import OnnxCosts, costs_of
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.precision import precision_of, quantized_operators
 from bmc.onnx_models.reading import Declared, OnnxFile, all_nodes, read
+from bmc.workflows.bundles import outputs_for, write_each
 from bmc.workflows.onnx_samples import SamplesInMemory, samples_for
 from bmc.workflows.options import Files, SampledFiles
-from bmc.workflows.outputs import refuse_output
 
 
 @dataclass(frozen=True)
@@ -153,28 +152,6 @@ def export_file(
         )
 
 
-def outputs_for(
-    targets: Sequence[str], name: str, output: Path | None, force: bool
-) -> dict[str, Path]:
-    """Return the folder of each target's bundle.
-
-    Args:
-        targets: names of targets, which exist.
-        name: name of the folders, without the target.
-        output: the folder for a single target; NAME-TARGET in the workspace when None.
-        force: whether outputs may exist.
-
-    Raises:
-        UsageError: a folder exists.
-        MissingError: a target's package is not installed.
-    """
-    outputs = {target: output or workspace.root() / f"{name}-{target}" for target in targets}
-    for target, folder in outputs.items():
-        exporter_of(target)
-        refuse_output(folder, force)
-    return outputs
-
-
 def fp32_file(path: Path, way_out: str) -> OnnxFile:
     """Read an ONNX file whose weights are to be changed.
 
@@ -185,37 +162,3 @@ def fp32_file(path: Path, way_out: str) -> OnnxFile:
     if (precision := precision_of(file.model)) != "fp32":
         raise UsageError(f"{path} is {precision} already; {way_out}")
     return file
-
-
-def write_each(
-    outputs: Mapping[str, Path],
-    what: str,
-    check: Callable[[str], None],
-    write: Callable[[str, Path], Bundle],
-) -> tuple[list[Bundle], list[GateError]]:
-    """Write a bundle for each target.
-
-    Args:
-        outputs: folder of each target's bundle.
-        what: what is done, for notes.
-        check: function that refuses a target that cannot execute the file.
-        write: function that writes a target's bundle into a folder.
-
-    Returns:
-        the bundles that passed, and the errors of those that failed, which are kept.
-    """
-    written: list[Bundle] = []
-    failures: list[GateError] = []
-    for target in outputs:
-        check(target)  # before the first of several is made
-    for target, output in outputs.items():
-        console.note(f"{target}: {what}")
-        try:
-            written.append(write(target, output))
-        except GateError as error:
-            failures.append(error)
-        except BmcError:
-            for bundle in written:
-                console.note(f"wrote {bundle.path}")
-            raise
-    return written, failures

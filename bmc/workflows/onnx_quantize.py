@@ -13,9 +13,9 @@ from bmc.export.onnx_scores import ScoreFunction, scorer_of
 from bmc.export.onnx_source import OnnxSource, onnx_source, quantized_source
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.logits import logits_of, thresholds_of
+from bmc.workflows.bundles import Exported, check_targets, exported, outputs_for, write_each
 from bmc.workflows.compress import settings_of, step_class
-from bmc.workflows.export import Exported, check_targets, exported
-from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, write_each
+from bmc.workflows.onnx_files import InMemory, fp32_file
 from bmc.workflows.onnx_samples import samples_for
 from bmc.workflows.options import Quantization, QuantizedFiles, SampledFiles
 

@@ -61,7 +61,7 @@ def pack(
         UsageError: the file exists, its name does not end in .bmc, or the bundle has 4 GiB or more.
         StorageError: the disk is full, or the folder cannot be written.
     """
-    folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
+    folder = workspace.find(reference, "bundle")
     output = options.output or _beside(folder)
     _check_output(output, options.force)
     bundle = bundles.read(folder)
@@ -126,7 +126,7 @@ def _find(reference: str) -> Path:
     Raises:
         UnknownError: there is none.
     """
-    for path in (Path(reference), workspace.root() / reference):
+    for path in workspace.candidates(reference):
         for candidate in (path, path.with_name(f"{path.name}{packed.SUFFIX}")):
             if packed.is_packed(candidate):
                 return candidate

@@ -113,10 +113,7 @@ def find_bundle(reference: str | None, images: Path | None = None) -> Bundle:
         UnknownError: there is no such bundle.
         UsageError: the bundle is a generator, and `images` is None.
     """
-    if reference:
-        folder = workspace.find(reference, "bundle", packed=True)
-    else:
-        folder = workspace.newest("bundle")
+    folder = workspace.find(reference, "bundle", packed=True)
     bundle = bundles.read(folder)
     if bundle.manifest.task == TENSORS:
         names = ", ".join(f"{info.name!r}: ARRAY" for info in bundle.manifest.inputs)

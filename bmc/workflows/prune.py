@@ -13,9 +13,9 @@ from bmc.inspect import kept, sensitivity
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work
 from bmc.workflows.budgets import Budget, check_budgets
+from bmc.workflows.bundles import Exported
 from bmc.workflows.compress import compress, settings_of, step_class
 from bmc.workflows.encoder_folders import as_model, onnx_file, texts_and_tuning
-from bmc.workflows.export import Exported
 from bmc.workflows.onnx_compress import compress_file, refuse_training
 from bmc.workflows.onnx_files import InMemory
 from bmc.workflows.onnx_weights import zero_nm, zero_unstructured
@@ -91,7 +91,7 @@ def prune_model(
     budgets = tuple(Budget(quantity, text) for quantity, text in limits.items() if text is not None)
     check_budgets(method, settings, budgets)
     reference, files = as_model(reference, texts, files)
-    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    folder = workspace.find(reference, "model")
     decided = {"ratio", "layers"} if method == "depth" else {"ratio"}
     by_drop = tuning.max_drop is not None and method in SEARCHED and not decided & settings.keys()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from bmc import console, processor
 from bmc.errors import UsageError
 from bmc.model import Model, Step, Work
+from bmc.workflows.bundles import Exported
 from bmc.workflows.compress import compress, settings_of, step_class
 from bmc.workflows.encoder_folders import as_model, onnx_file, texts_and_tuning
-from bmc.workflows.export import Exported
 from bmc.workflows.onnx_quantize import quantize_file
 from bmc.workflows.onnx_samples import may_have_labels, no_labels
 from bmc.workflows.options import Files, Quantization, QuantizedFiles

@@ -177,5 +177,5 @@ def _bench(folders: Sequence[Path], reporting: Reporting, measurement: Measureme
         console.note(f"latencies of the bench of {run.started}")
         return run
     run = results.measure_bundles(folders, asked.threads, settings, skip_broken=True)
-    results.save_new(run, workspace.root() / ".bench")
+    results.save_new(run, workspace.runs())
     return run

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bmc.errors import UsageError
 from bmc.model import Model, Step, Work
+from bmc.workflows.bundles import Exported
 from bmc.workflows.compress import compress, settings_of, step_class
 from bmc.workflows.encoder_folders import as_model, onnx_file, texts_and_tuning
-from bmc.workflows.export import Exported
 from bmc.workflows.onnx_compress import compress_file, refuse_training
 from bmc.workflows.onnx_files import InMemory
 from bmc.workflows.onnx_weights import cluster

@@ -89,7 +89,7 @@ def show(reference: str | None) -> MadeModel | MadeBundle:
     """
     if reference is None:
         return _model(workspace.newest("model"))
-    places = (Path(reference), workspace.root() / reference)
+    places = workspace.candidates(reference)
     if any(workspace.kind_of(path) == "bundle" for path in places):
         return _bundle(workspace.find(reference, "bundle"))
     return _model(workspace.find(reference, "model"))

@@ -35,7 +35,7 @@ def find(reference: str) -> Path | None:
     Raises:
         UsageError: the folder is a bundle.
     """
-    for path in (Path(reference), workspace.root() / reference):
+    for path in workspace.candidates(reference):
         kind = workspace.kind_of(path)
         if kind == "bundle":
             raise UsageError(

@@ -123,7 +123,7 @@ def find_folder(reference: str) -> Path:
     Raises:
         UnknownError: there is neither.
     """
-    for path in (Path(reference), workspace.root() / reference):
+    for path in workspace.candidates(reference):
         if workspace.kind_of(path) is not None:
             return path
     return workspace.find(reference, "model")

@@ -26,7 +26,6 @@ from bmc.model import Parts, all_outputs_of
 from bmc.structure.shapes import Shape, shape_of
 from bmc.user_code import summary_of
 
-KINDS = ("channels", "hidden", "heads", "width")
 _ABOVE_LIMIT = (
     "the dependency graph of its units exceeds bmc's limit, as where one feature map is read both "
     "flattened and averaged"
@@ -54,7 +53,7 @@ class Group:
 
     Args:
         name: path of the first layer that computes the units.
-        kind: one of KINDS.
+        kind: "channels", "hidden", "heads" or "width".
         units: number of units.
         layers: paths of all layers that compute the units.
         members: the axes of layers that compute or read the units.

@@ -25,7 +25,7 @@ from bmc.measure.scores import Interval
 from bmc.onnx_models.reading import read
 from bmc.onnx_models.samples import samples_of
 from bmc.targets import RuntimeOptions
-from bmc.workflows.export import line_of
+from bmc.workflows.bundle_lines import line_of
 from tests._onnx import ROWS, cnn, images, linear, save
 from tests._vnni import WEIGHT_BITS
 
