@@ -23,6 +23,7 @@ from bmc.onnx_models.logits import logits_of, masks_of, probabilities_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
+_GOLDEN_BYTES = 1 << 26
 _GOLDEN_ROWS = 4
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -229,7 +230,8 @@ def golden_call(source: OnnxSource, largest_batch: int) -> tuple[list[tuple[Any,
     alike = list(islice(same_shape, _GOLDEN_ROWS))
     count_rows = encoder.has_batch and all(shape[0] == 1 for shape in shapes.values())
     room = most_rows(len(names), len(source.signature.outputs), len(names))
-    count = min(_GOLDEN_ROWS, room, len(alike)) if count_rows else 1
+    fitting = max(1, _GOLDEN_BYTES // source.signature.call_bytes)
+    count = min(_GOLDEN_ROWS, room, fitting, len(alike)) if count_rows else 1
     count = min(count, largest_batch)
     rows = [tuple(call[name] for name in names) for call in alike[:count]]
     return rows, encoder.batch(encoder.encode(rows), range(len(rows)))

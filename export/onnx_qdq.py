@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -23,6 +24,7 @@ from bmc.export.onnx_bias import Errors, correct_biases
 from bmc.export.onnx_calibration import ActivationRange, calibrate
 from bmc.export.onnx_nodes import (
     LINEAR,
+    MATRIX_PRODUCTS,
     activations_of,
     declare_floats,
     flatten_biases,
@@ -39,6 +41,7 @@ from bmc.export.onnx_tables import table_error, tables_of, write_tables
 from bmc.onnx_models.samples import Calls
 from bmc.quantization.observers import QuantizationRange
 
+_TINY = 1e-6  # of the largest weight
 _SIGNED, _UNSIGNED = QuantType.QInt8, QuantType.QUInt8
 
 
@@ -89,14 +92,14 @@ def prepare(
     if divided := _divide(prepared, nodes.linear, calibrated.largest, outlier_threshold):
         ranges |= calibrate(prepared, divided.values(), calls, calibrator).ranges
         read |= {name: divided.get(tensor, tensor) for name, tensor in nodes.linear.items()}
-    unread = [name for name, tensor in read.items() if not ranges[tensor].is_known]
-    for name in unread:
+    unknown = _without_range(prepared, ranges)
+    for name in unknown & read.keys():
         console.note(
-            f"{name} stays in float: the samples give it no values but zeros, so its range is not "
-            "known"
+            f"{name} stays in float: the samples give its input or output no values but zeros, so "
+            "the range is not known"
         )
         del read[name]
-    between = _with_known_ranges(prepared, nodes.between, ranges)
+    between = tuple(name for name in nodes.between if name not in unknown)
     if not read and not nodes.tables:
         raise UsageError(
             "nothing can be quantized: every layer reads only zeros from the samples; give samples "
@@ -112,18 +115,17 @@ def prepare(
     )
 
 
-def _with_known_ranges(
-    prepared: Path, names: Collection[str], ranges: Mapping[str, ActivationRange]
-) -> tuple[str, ...]:
-    """Return the nodes between layers all of whose activations had a value other than 0."""
+def _without_range(prepared: Path, ranges: Mapping[str, ActivationRange]) -> set[str]:
+    """Return the nodes that read, or may write in 8 bits, a tensor all of whose values were 0."""
     unknown = {tensor for tensor, of_tensor in ranges.items() if not of_tensor.is_known}
-    graph = onnx.load(str(prepared), load_external_data=False).graph if unknown else None
-    touched = (
-        {node.name for node in graph.node if unknown & {*node.input, *node.output}}
-        if graph
-        else set()
-    )
-    return tuple(name for name in names if name not in touched)
+    if not unknown:
+        return set()
+    graph = onnx.load(str(prepared), load_external_data=False).graph
+    return {
+        node.name
+        for node in graph.node
+        if unknown & {*node.input, *(() if node.op_type in MATRIX_PRODUCTS else node.output)}
+    }
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,11 @@ def write(
     """
     model = onnx.load(str(quantized.path))
     layers = [name for name in quantized.layers if name not in in_float]
-    between = [name for name in nodes_between(model.graph, set(layers)) if name not in in_float]
-    _copy_shared_weights(model.graph, layers, set(quantized.layers) - set(layers))
+    usable = set(quantized.between).difference(in_float)
+    between = [name for name in nodes_between(model.graph, set(layers)) if name in usable]
+    _copy_shared_weights(model.graph, layers)
     correct_biases(model.graph, layers, bias_errors)
+    _scale_zeros(model.graph, layers)
     names = [name for name in (*layers, *between) if name not in quantized.tables]
     kinds = {node.op_type for node in model.graph.node if node.name in set(names)}
     is_uint8 = dialect.activations == "uint8"
@@ -257,29 +261,58 @@ def write(
     quantizer.model.save_model_to_file(str(output), size > graph_files.MOST_INSIDE)
 
 
-def _copy_shared_weights(
-    graph: onnx.GraphProto, layers: Collection[str], in_float: Collection[str]
-) -> None:
+def _copy_shared_weights(graph: onnx.GraphProto, layers: Collection[str]) -> None:
     """Copy a weight, in place, for readers that need it rounded otherwise, or in float.
 
     QDQQuantizer rounds a weight once for all of its readers, with the axis of the scales that the
     last one needs.
+
+    Args:
+        graph: the graph.
+        layers: names of the layers in 8 bits.
     """
-    linear = [node for node in graph.node if node.op_type in LINEAR]
     constants = {each.name: each for each in graph.initializer}
-    forms: dict[str, str] = {}  # of the weights that are not copied
-    for node in sorted(linear, key=lambda node: node.name in in_float):
-        if node.name not in layers and node.name not in in_float:
+    in_8_bits = [node for node in graph.node if node.op_type in LINEAR and node.name in layers]
+    forms: dict[str, int] = {}  # axis of the weights that are not copied
+    for node in in_8_bits:
+        axis = _axis_of_scales(node)
+        if forms.setdefault(node.input[1], axis) != axis:
+            node.input[1] = _copied(graph, constants, node.input[1], f"axis_{axis}")
+    for node in graph.node:
+        if node.name not in layers and node.op_type != "Gather":  # a tied table is stored once
+            for index, name in enumerate(node.input):
+                if name in forms:
+                    node.input[index] = _copied(graph, constants, name, "float")
+
+
+def _scale_zeros(graph: onnx.GraphProto, layers: Collection[str]) -> None:
+    """Give filters of zeros a tiny weight, in place, whose scale their biases are rounded by.
+
+    QDQQuantizer gives zeros the scale 1, and so their bias steps as large as the input's scale.
+    """
+    constants = {each.name: each for each in graph.initializer}
+    for node in graph.node:
+        if node.op_type not in ("Conv", "Gemm") or node.name not in layers or not node.input[2:]:
             continue
-        form = "float" if node.name in in_float else f"axis_{_axis_of_scales(node)}"
-        if forms.setdefault(node.input[1], form) == form:
-            continue
-        name = f"{node.input[1]}_{form}"
-        if name not in constants:
-            constants[name] = graph.initializer.add()
-            constants[name].CopyFrom(constants[node.input[1]])
-            constants[name].name = name
-        node.input[1] = name
+        weight = numpy_helper.to_array(constants[node.input[1]]).copy()
+        filters = np.moveaxis(weight, _axis_of_scales(node), 0)
+        is_zero = ~filters.any(axis=tuple(range(1, filters.ndim)))
+        if is_zero.any():
+            first = (is_zero, *[0] * (filters.ndim - 1))
+            filters[first] = _TINY * max(float(np.abs(weight).max()), 1.0)
+            constants[node.input[1]].CopyFrom(numpy_helper.from_array(weight, node.input[1]))
+
+
+def _copied(
+    graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto], name: str, form: str
+) -> str:
+    """Return the name of a constant's copy, which is made once for each form."""
+    copy = f"{name}_{form}"
+    if copy not in constants:
+        constants[copy] = graph.initializer.add()
+        constants[copy].CopyFrom(constants[name])
+        constants[copy].name = copy
+    return copy
 
 
 def _axis_of_scales(node: onnx.NodeProto) -> int:

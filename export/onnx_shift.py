@@ -102,10 +102,11 @@ def compensate(graph: onnx.GraphProto, offsets: Mapping[str, float]) -> None:
             continue
         taken = offsets[node.name] * _sums_of_weights(node, producers, constants)
         name = f"{node.name}_shift_bias"
-        if node.op_type == "Gemm" and len(node.input) > _BIAS and node.input[_BIAS]:
-            taken = taken + numpy_helper.to_array(constants[node.input[_BIAS]])
+        bias = node.input[_BIAS] if len(node.input) > _BIAS else ""
+        if bias in constants:
+            taken = taken + numpy_helper.to_array(constants[bias])
         graph.initializer.append(numpy_helper.from_array(taken.astype(np.float32), name))
-        if node.op_type == "Gemm":
+        if node.op_type == "Gemm" and (not bias or bias in constants):  # else it is computed
             del node.input[_BIAS:]
             node.input.append(name)
             continue

@@ -36,8 +36,17 @@ from bmc.onnx_models.signature import Signature, signature_of
 from bmc.writing import scratch
 
 ROWS = 16  # of a batch of samples
+_CALL_BYTES = 1 << 27  # of a call's inputs and outputs
 _MAX_KEPT = 1 << 28  # bytes of the original file's outputs
 _LEAST_OPSET = 13  # since then weights have a scale for each channel
+# Ends of the names of values that QDQQuantizer and bmc add, each to the name of a tensor or node.
+_ADDED = (
+    *("_scale", "_zero_point", "_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output"),
+    *("_QuantizeLinear_Input", "_shifted", "_shifted_by", "_before_shift", "_shift_bias"),
+    *("_corrected_bias", "_vector", "_float", "_axis_0", "_axis_1", "_rounded"),
+    *("_integers", "_input", "_weight", "_new", "_error", "_mean_error", "_mean_error_axes"),
+)
+_WEIGHTS_ARE_NO_INPUTS = 4  # version of the format since which a weight need not be an input
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,7 @@ class OnnxSource:
         common.ClearMetadataAndDocStringPass()(model)
         # Old files list weights as inputs, which runtimes then do not fold into other constants.
         common.RemoveInitializersFromInputsPass()(model)
+        model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
         if self.options.simplify and (removed := simplify(model)):
             console.note(f"simplified: {', '.join(removed)} folded")
         return model
@@ -153,7 +163,8 @@ class OnnxSource:
             largest: largest number of rows that the bundle computes in a call.
         """
         encoder, calls = self.signature.encoder, self.samples.calls
-        size = ROWS if encoder.has_batch and largest >= ROWS else 1
+        fitting = max(1, _CALL_BYTES // self.signature.call_bytes)
+        size = min(ROWS, fitting) if encoder.has_batch and largest >= ROWS else 1
         alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for index, call in enumerate(calls):
             shapes = tuple(call[info.name].shape for info in encoder.inputs)
@@ -246,6 +257,11 @@ class QuantizedSource(OnnxSource):
     def precision(self) -> str:
         """Precision of the bundles."""
         return "int8"
+
+    @property
+    def opset(self) -> int:
+        """The version of the ONNX operators, to which an older file was converted."""
+        return max(super().opset, _LEAST_OPSET)
 
     def file_for(self, target: str) -> Path:
         """Return the path of the quantized ONNX file for a target, which `onnx` writes."""
@@ -340,6 +356,7 @@ def quantized_source(
     source.reference.release()  # calibration has a session of its own
     model = source.graph.clone()
     name_nodes(model)
+    _free_names(model)
     if 0 < source.opset < _LEAST_OPSET:
         way_out = f"export the model with opset {_LEAST_OPSET} or newer"
         convert(model, _LEAST_OPSET, source.file.path, way_out)
@@ -363,6 +380,16 @@ def quantized_source(
         )
     values = {each.name: getattr(source, each.name) for each in fields(source)}
     return QuantizedSource(**values, quantized=quantized, in_float=kept, weight_bits=weight_bits)
+
+
+def _free_names(model: onnx_ir.Model) -> None:
+    """Rename values that are called as what quantization adds to a graph, in place."""
+    graph = model.graph
+    outside = {id(value) for value in (*graph.inputs, *graph.outputs)}
+    computed = (value for node in graph for value in node.outputs)
+    for value in (*computed, *list(graph.initializers.values())):
+        if str(value.name).endswith(_ADDED) and id(value) not in outside:
+            value.name = f"{value.name}_of_file"
 
 
 def convert(model: onnx_ir.Model, opset: int, path: Path, way_out: str) -> None:

@@ -84,10 +84,10 @@ def _generated(info: Declared, table: int | None, generator: np.random.Generator
             f"input {info.name!r} declares no shape, so none is generated: pass --samples ROWS.npz"
         )
     shape = tuple(_size(info.shape, index) for index in range(len(info.shape)))
-    if dtype.kind == "f":
-        return np.asarray(generator.standard_normal(shape), dtype)
     if dtype.kind == "b" or _is_mask(info):
         return np.ones(shape, dtype)
+    if dtype.kind == "f":
+        return np.asarray(generator.standard_normal(shape), dtype)
     if table is None and _is_type(info):
         return np.zeros(shape, dtype)
     if table is None and dtype == np.uint8:

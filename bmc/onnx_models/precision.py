@@ -31,7 +31,7 @@ def precision_of(model: onnx_ir.Model) -> str:
         for node in all_nodes(model)
         if node.op_type in _4_BITS
     }
-    if 4 in blocked or _dequantizes(model, _BITS_4):
+    if any(bits <= 4 for bits in blocked) or _dequantizes(model, _BITS_4):
         return "int4-weights"
     if blocked or "DequantizeLinear" in operators:
         return "int8-weights"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ import onnx
 import onnx_ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir import DataType
+from onnx_ir.passes import InvariantError, common
 
 from bmc.arrays import DTYPES
 from bmc.errors import ArtifactError, UsageError, reason_of
@@ -25,6 +27,10 @@ MAX_BYTES = 2 << 30
 _MAX_TENSORS = 16  # inputs or outputs of a bundle
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 _WHAT = "ONNX file"
+_UNREADABLE = (
+    *(DecodeError, InvariantError),
+    *(ValueError, TypeError, LookupError, OSError, RuntimeError),
+)
 _WEIGHTS = (DataType.INT8, DataType.UINT8, DataType.INT4, DataType.UINT4)
 
 
@@ -108,7 +114,10 @@ def read(path: Path) -> OnnxFile:
         make_dense(proto, path)
         model = onnx_ir.from_proto(proto)
         onnx_ir.external_data.set_base_dir(model.graph, path.parent)
-    except (DecodeError, ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
+        # Their nodes are then nodes of the main graph, for all who look for layers and weights.
+        common.InlinePass()(model)
+        _lift_external(model)
+    except _UNREADABLE as error:
         raise ArtifactError(f"{path} is not a readable ONNX file: {reason_of(error)}") from error
     if not len(model.graph) and not model.graph.outputs:
         raise ArtifactError(f"{path} is not a readable ONNX file: it has no operators")
@@ -131,16 +140,20 @@ def constant_of(value: onnx_ir.Value | None) -> onnx_ir.TensorProtocol | None:
 
 
 def weights_of(model: onnx_ir.Model) -> Mapping[str, onnx_ir.TensorProtocol]:
-    """Return the weights by name: constants of floats, or of integers of at most 8 bits."""
-    found: dict[str, onnx_ir.TensorProtocol] = {}
+    """Return the weights by name: constants of floats, or of integers of at most 8 bits.
+
+    Graphs inside If, Loop and Scan may use a name that others use; there it gets an apostrophe.
+    """
+    weights: dict[str, onnx_ir.TensorProtocol] = {}
     for graph in _graphs(model):
-        for name, value in graph.initializers.items():
-            if value.const_value is not None:
-                found[name] = value.const_value
-        for node in graph:
-            if node.op_type == "Constant" and (tensor := constant_of(node.outputs[0])):
-                found[str(node.outputs[0].name)] = tensor
-    return {name: tensor for name, tensor in found.items() if is_weight(tensor)}
+        constants = [node.outputs[0] for node in graph if node.op_type == "Constant"]
+        for value in (*graph.initializers.values(), *constants):
+            tensor, name = constant_of(value), str(value.name)
+            if tensor is not None and is_weight(tensor):
+                while name in weights:
+                    name += "'"
+                weights[name] = tensor
+    return weights
 
 
 def name_of_node(node: onnx_ir.Node, index: int) -> str:
@@ -168,8 +181,8 @@ def all_nodes(model: onnx_ir.Model) -> Iterator[onnx_ir.Node]:
 
 def _graphs(model: onnx_ir.Model) -> list[onnx_ir.Graph]:
     """Return the main graph, and the graphs inside its nodes."""
-    inside = [node.graph for node in all_nodes(model)]
-    return [model.graph, *{id(graph): graph for graph in inside if graph is not None}.values()]
+    graphs = [model.graph, *(node.graph for node in all_nodes(model) if node.graph is not None)]
+    return list({id(graph): graph for graph in graphs}.values())
 
 
 def _external(path: Path) -> tuple[Path, ...]:
@@ -201,9 +214,21 @@ def _external(path: Path) -> tuple[Path, ...]:
                 f"{path} reads weights from {location!r:.80}, which a link leads outside its "
                 "folder; refused"
             )
-        with open_regular(file_path, f"{path}: external data"):
+        with open_regular(file_path, f"{path}: external data") as data:
+            if os.fstat(data.fileno()).st_nlink > 1:  # onnx_ir refuses it when it reads a weight
+                raise ArtifactError(
+                    f"{path}: external data: {file_path} has other names (hard links), and is not "
+                    f"read; refused. Copy the folder: cp -r {path.parent} COPY"
+                )
             files.append(file_path)
     return tuple(files)
+
+
+def _lift_external(model: onnx_ir.Model) -> None:
+    """Make initializers of Constant nodes with external data, in place: the others are saved."""
+    constants = [node for node in all_nodes(model) if node.op_type == "Constant"]
+    if any(isinstance(constant_of(node.outputs[0]), onnx_ir.ExternalTensor) for node in constants):
+        common.LiftConstantsToInitializersPass()(model)
 
 
 def _refuse_maps(path: Path, model: onnx.ModelProto) -> None:

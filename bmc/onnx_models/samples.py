@@ -242,6 +242,8 @@ def _keep_whole(file: OnnxFile, arrays: Arrays, parts: dict[str, list[NDArray[An
     for info in file.inputs:
         if info.name in vectors and len(parts[info.name]) not in counts - {1}:
             whole = converted(arrays[info.name], info.name, info.dtype, "samples")
+            if not whole.size:
+                raise DataError(f"samples: {info.name} has shape {whole.shape}, and so no values")
             parts[info.name] = [whole]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc.errors import DataError, UsageError
+from bmc.figures import megabytes
 from bmc.inputs import TensorInfo
 from bmc.inputs.tensors import BATCH, AxisSize, TensorInput, TensorsEncoder
 from bmc.onnx_models.reading import Declared, OnnxFile, all_nodes
@@ -18,6 +19,7 @@ from bmc.onnx_models.running import Reference
 from bmc.onnx_models.samples import Arrays, Samples
 from bmc.onnx_models.values import is_value
 
+_MOST_BYTES = 500_000_000  # of a golden row; a reader of arrays takes 512 MiB
 _SMALLEST_SCALE = 1e-3
 _SEEN = 64  # samples whose values generated ones lie among
 _TOLERANCE = 1e-3  # of the largest value; sums of floats differ by their order
@@ -39,11 +41,13 @@ class Signature:
         encoder: the inputs, with the sizes of their dynamic axes.
         outputs: the outputs.
         single: why the model computes one call at a time; "" where rows can be put together.
+        call_bytes: size of the first sample and of its outputs, in bytes.
     """
 
     encoder: TensorsEncoder
     outputs: tuple[TensorInfo, ...]
     single: str
+    call_bytes: int
 
     def max_batch(self) -> dict[str, Any]:
         """Return the entries of a manifest's `build` for a model without a batch axis."""
@@ -63,15 +67,24 @@ def signature_of(file: OnnxFile, samples: Samples, reference: Reference) -> Sign
 
     Raises:
         DataError: the model cannot compute the samples.
-        UsageError: the model draws random numbers, or returns what is no tensor of numbers.
+        UsageError: the model draws random numbers, returns what is no tensor of numbers, or more of
+            them than a bundle keeps.
     """
     first, declared = samples.calls[0], file.outputs
     outputs = reference.run(first)
+    sizes = (array.nbytes for array in (*first.values(), *first.values(), *outputs.values()))
+    if (call_bytes := sum(sizes)) > _MOST_BYTES:
+        raise UsageError(
+            f"{file.path}: a sample and its outputs take {megabytes(call_bytes)}, and a bundle "
+            f"keeps one to be checked by, of at most {megabytes(_MOST_BYTES)}: give smaller "
+            "samples"
+        )
     _refuse_random(file, outputs, reference.run(first))
     single = _why_single(file, samples, outputs, reference)
     inputs = [_input(info, samples, not single) for info in file.inputs]
     described = [_output(info, outputs[info.name], not single) for info in declared]
-    return Signature(TensorsEncoder(inputs, _axes(inputs, samples)), tuple(described), single)
+    encoder = TensorsEncoder(inputs, _axes(inputs, samples))
+    return Signature(encoder, tuple(described), single, call_bytes)
 
 
 def _refuse_random(

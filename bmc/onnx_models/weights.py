@@ -140,7 +140,9 @@ def replace_weight(weight: LayerWeight, nodes: Sequence[onnx_ir.Node]) -> None:
 
 
 def add_constant(model: onnx_ir.Model, name: str, values: NDArray[Any]) -> onnx_ir.Value:
-    """Add an initializer to the main graph, and return it."""
+    """Add an initializer to the main graph, under a name that none has, and return it."""
+    while name in model.graph.initializers:
+        name += "_"
     tensor = onnx_ir.tensor(values, name=name)
     value = onnx_ir.Value(
         name=name,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from onnx_ir import DataType
 
 from bmc import console, workspace
 from bmc.bundle import Bundle
@@ -156,9 +157,15 @@ def fp32_file(path: Path, way_out: str) -> OnnxFile:
     """Read an ONNX file whose weights are to be changed.
 
     Raises:
-        UsageError: it is quantized, or in half precision.
+        UsageError: it is quantized, or in half or double precision.
     """
     file = read(path)
+    dtypes = {tensor.dtype for tensor in file.weights().values()}
+    if DataType.DOUBLE in dtypes and DataType.FLOAT not in dtypes:
+        raise UsageError(
+            f"{path} computes in float64, whose layers are not changed; export the model in "
+            "float32 (in PyTorch: model.float() before the export)"
+        )
     if (precision := precision_of(file.model)) != "fp32":
         raise UsageError(f"{path} is {precision} already; {way_out}")
     return file

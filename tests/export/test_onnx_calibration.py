@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
@@ -61,5 +62,35 @@ def test_a_layer_that_reads_only_zeros_stays_in_float(
     expected = Reference(path).run(later)["y"]
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
     assert (
-        "second stays in float: the samples give it no values but zeros" in capsys.readouterr().err
+        "second stays in float: the samples give its input or output no values but zeros"
+        in capsys.readouterr().err
     )
+
+
+def test_nodes_between_convolutions_whose_values_are_all_zeros_stay_in_float(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], "first"),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "v"], ["y"], "second"),
+    ]
+    weights = {
+        "w": random.uniform(0.1, 1, size=(4, 3, 1, 1)).astype(np.float32),
+        "b": np.zeros(4, np.float32),
+        "v": random.normal(size=(4, 4, 1, 1)).astype(np.float32),
+    }
+    shapes = {"x": ("N", 3, 6, 6)}, {"y": ("N", 4, 6, 6)}
+    path = save(tmp_path / "x.onnx", nodes, *shapes, weights)
+    later = random.normal(size=(32, 3, 6, 6)).astype(np.float32)
+    samples = samples_of(read(path), {"x": -np.abs(later)}, "samples")
+    with onnx_source("x", read(path), samples, ExportOptions()) as fp32:
+        quantized = quantized_source(fp32, "minmax", (), WEIGHT_BITS)
+        assert quantized.quantized.layers == ("first",)
+        for target in ("onnx", "openvino", "tensorrt"):
+            model = onnx.load(str(quantized.onnx(target)[0]))
+            reads = {node.name: list(node.input) for node in model.graph.node}
+            assert reads["second"] == ["r", "v"], target
+            rounds = [n.input[0] for n in model.graph.node if n.op_type == "QuantizeLinear"]
+            assert "r" not in rounds, target

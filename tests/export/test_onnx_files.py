@@ -16,12 +16,14 @@ from bmc import checking
 from bmc.bundle import Bundle
 from bmc.errors import ExportError, GateError, UsageError
 from bmc.export import ExportOptions, onnx_flow, tensor_parity
+from bmc.export.onnx_compare import golden_call
 from bmc.export.onnx_source import onnx_source
 from bmc.onnx_models.batches import with_batch
 from bmc.onnx_models.logits import masks_of
 from bmc.onnx_models.reading import read
 from bmc.onnx_models.samples import samples_of
 from bmc.targets import RuntimeOptions
+from bmc.workflows.onnx_files import fp32_file
 from tests._onnx import INT64, Arrays, cnn, images, save
 
 
@@ -289,3 +291,37 @@ def test_a_fixed_batch_takes_that_many_rows(tmp_path: Path) -> None:
             assert bundle.manifest.outputs[0].shape == (4, 5)
     with pytest.raises(UsageError, match="no input with a dynamic first axis"):
         with_batch(read(cnn(tmp_path / "fixed.onnx", batch=2)), 4)
+
+
+def test_a_file_in_float64_names_the_way_out(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], "product")
+    kinds = dict.fromkeys("xy", onnx.TensorProto.DOUBLE)
+    shapes = {"x": ("N", 4)}, {"y": ("N", 3)}
+    path = save(tmp_path / "x.onnx", [node], *shapes, {"w": np.ones((4, 3))}, types=kinds)
+    with pytest.raises(UsageError, match=r"computes in float64, .* model\.float\(\)"):
+        fp32_file(path, "")
+
+
+def test_rows_of_large_outputs_are_run_and_kept_one_by_one(tmp_path: Path) -> None:
+    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+    weights = {"shape": np.array([1, 5_000_000], np.int64)}
+    path = save(tmp_path / "x.onnx", [node], {"x": ("N", 1)}, {"y": ("N", 5_000_000)}, weights)
+    file = read(path)
+    samples = samples_of(file, {"x": np.arange(1, 21, dtype=np.float32)[:, None]}, "samples")
+    with onnx_source("x", file, samples, ExportOptions()) as source:
+        assert source.signature.call_bytes == 2 * 4 + 20_000_000
+        assert max(map(len, source.groups())) == 6
+        assert len(golden_call(source, 16)[0]) == 3
+
+
+def test_a_row_that_no_bundle_can_keep_is_refused_at_the_start(tmp_path: Path) -> None:
+    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+    weights = {"shape": np.array([1, 130_000_000], np.int64)}
+    path = save(tmp_path / "x.onnx", [node], {"x": ("N", 1)}, {"y": ("N", 130_000_000)}, weights)
+    file = read(path)
+    samples = samples_of(file, {"x": np.ones((2, 1), np.float32)}, "samples")
+    with (
+        pytest.raises(UsageError, match="a sample and its outputs take 520 MB"),
+        onnx_source("x", file, samples, ExportOptions()),
+    ):
+        pass

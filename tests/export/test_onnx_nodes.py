@@ -16,6 +16,7 @@ from bmc.export.onnx_compare import Limits
 from bmc.export.onnx_source import QuantizedSource, onnx_source, quantized_source
 from bmc.onnx_models.costs import costs_of
 from bmc.onnx_models.reading import read
+from bmc.onnx_models.running import Reference
 from bmc.onnx_models.samples import samples_of
 from tests._onnx import ROWS, Arrays, cnn, images, linear, save
 from tests._vnni import WEIGHT_BITS
@@ -228,3 +229,80 @@ def test_a_layer_after_an_operator_without_inferred_type_is_quantized(tmp_path: 
     with onnx_source("x", file, samples_of(file, ROWS, "samples"), ExportOptions()) as fp32:
         model = written(quantized_source(fp32, "minmax", ()), "onnx")
     assert sum(node.op_type == "QuantizeLinear" for node in model.graph.node) == 2
+
+
+def test_what_is_written_of_an_old_file_is_a_valid_file_of_its_version(tmp_path: Path) -> None:
+    path = cnn(tmp_path / "cnn.onnx", opset=9)
+    model = onnx.load(str(path))
+    model.ir_version = 3
+    for each in model.graph.initializer:
+        kind = onnx.TensorProto.FLOAT
+        model.graph.input.append(helper.make_tensor_value_info(each.name, kind, each.dims))
+    onnx.save_model(model, str(path))
+    file = read(path)
+    samples = samples_of(file, {"image": images(4)}, "samples")
+    with onnx_source("x", file, samples, ExportOptions()) as fp32:
+        onnx.checker.check_model(onnx.load(str(fp32.onnx("onnx")[0])), full_check=True)
+        source = quantized_source(fp32, "minmax", ())
+        model = written(source, "openvino")
+    onnx.checker.check_model(model)
+    assert source.opset == next(each.version for each in model.opset_import if not each.domain)
+
+
+def test_a_layer_in_float_reads_a_shared_weight_in_float(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "in_8_bits"),
+        helper.make_node("Gemm", ["h", "w"], ["g"], "in_float", alpha=0.5),
+        helper.make_node("Add", ["g", "w"], ["y"], "sum"),
+    ]
+    weights = {"w": np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)}
+    path = save(tmp_path / "x.onnx", nodes, {"x": (4, 4)}, {"y": (4, 4)}, weights)
+    file = read(path)
+    rows = np.random.default_rng(1).normal(size=(32, 4, 4)).astype(np.float32)
+    with onnx_source("x", file, samples_of(file, {"x": rows}, "samples"), ExportOptions()) as fp32:
+        source = quantized_source(fp32, "minmax", ())
+        for target in TARGETS:
+            graph = written(source, target).graph
+            read_in_float = {node.name: list(node.input) for node in graph.node}
+            assert read_in_float["in_float"][1] == read_in_float["sum"][1] == "w_float", target
+            values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+            np.testing.assert_array_equal(values["w_float"], weights["w"])
+
+
+def test_names_of_the_file_do_not_collide_with_what_is_added(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "conv_weight"], ["feat"], "conv"),
+        helper.make_node("Mul", ["feat", "feat_scale"], ["b"], "scaled"),
+        helper.make_node("Conv", ["b", "conv_weight"], ["y"], "conv_error"),
+    ]
+    weights: Arrays = {
+        "conv_weight": random.normal(size=(4, 4, 1, 1)).astype(np.float32),
+        "feat_scale": np.array(100.0, np.float32),
+    }
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 4, 5, 5)}, {"y": ("N", 4, 5, 5)}, weights)
+    rows = {"x": random.normal(size=(16, 4, 5, 5)).astype(np.float32)}
+    file = read(path)
+    with onnx_source("x", file, samples_of(file, rows, "samples"), ExportOptions()) as fp32:
+        expected = fp32.reference.run(rows)["y"]
+        source = quantized_source(fp32, "minmax", (), WEIGHT_BITS)
+        assert len(set(source.quantized.layers)) == 2
+        for target in TARGETS:
+            outputs = Reference(source.onnx(target)[0], optimized=False).run(rows)["y"]
+            assert np.abs(outputs - expected).max() < 0.1 * np.abs(expected).max(), target
+        assert set(source.bias_errors["onnx"]) == set(source.quantized.layers)
+
+
+def test_the_bias_of_a_filter_of_zeros_keeps_its_value(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(4, 3, 3, 3)).astype(np.float32) / 100
+    weight[1] = 0
+    weights = {"w": weight, "b": np.array([0.1, 0.4, 0.2, 0.3], np.float32)}
+    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv")
+    path = save(tmp_path / "x.onnx", [node], {"x": ("N", 3, 8, 8)}, {"y": ("N", 4, 6, 6)}, weights)
+    rows = {"x": random.uniform(0, 255, size=(16, 3, 8, 8)).astype(np.float32)}
+    file = read(path)
+    with onnx_source("x", file, samples_of(file, rows, "samples"), ExportOptions()) as fp32:
+        source = quantized_source(fp32, "minmax", (), WEIGHT_BITS)
+        outputs = Reference(source.onnx("onnx")[0], optimized=False).run(rows)["y"]
+    assert np.abs(outputs[:, 1] - 0.4).max() < 0.05

@@ -88,3 +88,17 @@ def test_layers_in_float_read_what_was_not_shifted(tmp_path: Path) -> None:
     assert layer.input[0] == "b"
     plain, *_ = outputs_of(file)
     assert np.abs(plain - outputs_of(path)[0]).max() < 0.2
+
+
+def test_a_gemm_whose_bias_is_computed_is_shifted_too(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], "first"),
+        helper.make_node("Elu", ["a"], ["b"], alpha=0.2),
+        helper.make_node("Gemm", ["b", "v", "a"], ["y"], "gemm"),
+    ]
+    weights = {name: RANDOM.normal(size=(6, 6)).astype(np.float32) for name in "wv"}
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 6)}, {"y": ("N", 6)}, weights)
+    (expected,) = outputs_of(path)
+    for target, file in graphs(path, ("openvino", "tensorrt")).items():
+        (outputs,) = outputs_of(file)
+        assert np.abs(outputs - expected).max() < 0.05 * np.abs(expected).max(), target

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from bmc.errors import ArtifactError, BmcError, UnknownError, UsageError
+from bmc.export.graph_files import save_graph
 from bmc.onnx_models import finding
 from bmc.onnx_models.logits import logits_of, thresholds_of
 from bmc.onnx_models.precision import precision_of
@@ -323,3 +324,112 @@ def test_a_softmax_in_parts_gives_probabilities(tmp_path: Path) -> None:
     weights = {"axes": np.array([1], np.int64)}
     file = read(save(tmp_path / "x.onnx", nodes, {"x": ("N", 4)}, {"y": ("N", 4)}, weights))
     assert set(logits_of(file.graph)) == {"y"}
+
+
+def test_weights_of_two_branches_with_one_name_are_two(tmp_path: Path) -> None:
+    branches = [
+        helper.make_graph(
+            [helper.make_node("Add", ["x", "w"], ["z"])],
+            name,
+            [],
+            [helper.make_tensor_value_info("z", TensorProto.FLOAT, [2])],
+            [numpy_helper.from_array(np.full(2, number, np.float32), "w")],
+        )
+        for number, name in enumerate(("then", "else"))
+    ]
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])
+    shapes, kinds = {"x": (2,), "c": ()}, {"c": TensorProto.BOOL}
+    path = save(tmp_path / "x.onnx", [node], shapes, {"y": (2,)}, types=kinds)
+    assert len(read(path).weights()) == 2
+
+
+def with_function(path: Path) -> Path:
+    """Write a file whose only layer is in a function of its own."""
+    body = [helper.make_node("MatMul", ["a", "b"], ["c"], "product")]
+    imports = [helper.make_opsetid("", 17)]
+    function = helper.make_function("mine", "Dense", ["a", "b"], ["c"], body, imports)
+    call = helper.make_node("Dense", ["x", "w"], ["y"], "dense", domain="mine")
+    weights = {"w": np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)}
+    save(path, [call], {"x": ("N", 4)}, {"y": ("N", 3)}, weights, domains=("mine",))
+    model = onnx.load(str(path))
+    model.functions.append(function)
+    onnx.save_model(model, str(path))
+    return path
+
+
+def test_nodes_of_functions_are_nodes_of_the_graph(tmp_path: Path) -> None:
+    file = read(with_function(tmp_path / "x.onnx"))
+    assert [node.op_type for node in file.graph] == ["MatMul"]
+    assert not file.model.functions
+
+
+def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
+    path = with_function(tmp_path / "x.onnx")
+    model = onnx.load(str(path))
+    model.functions[0].node[0].op_type, model.functions[0].node[0].domain = "Dense", "mine"
+    model.functions[0].opset_import.append(helper.make_opsetid("mine", 1))
+    onnx.save_model(model, str(path))
+    with pytest.raises(ArtifactError, match="not a readable ONNX file"):
+        read(path)
+
+
+def constant_outside(path: Path) -> Path:
+    """Write a file whose weight is a Constant node, with its values in another file."""
+    weight = numpy_helper.from_array(np.arange(64, dtype=np.float32).reshape(8, 8), "value")
+    nodes = [
+        helper.make_node("Constant", [], ["w"], "constant", value=weight),
+        helper.make_node("MatMul", ["x", "w"], ["y"], "product"),
+    ]
+    save(path, nodes, {"x": ("N", 8)}, {"y": ("N", 8)})
+    onnx.save_model(
+        onnx.load(str(path)),
+        str(path),
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=0,
+        convert_attribute=True,
+    )
+    return path
+
+
+def test_a_constant_with_external_data_is_a_weight_and_is_saved_with_the_graph(
+    tmp_path: Path,
+) -> None:
+    file = read(constant_outside(tmp_path / "x.onnx"))
+    assert [tensor.numpy().sum() for tensor in file.weights().values()] == [2016]
+    (tmp_path / "copy").mkdir()
+    save_graph(file.model.clone(), tmp_path / "copy" / "model.onnx")
+    assert [
+        each.numpy().sum() for each in read(tmp_path / "copy/model.onnx").weights().values()
+    ] == [2016]
+
+
+def test_a_constant_whose_external_data_is_cut_is_refused(tmp_path: Path) -> None:
+    path = constant_outside(tmp_path / "x.onnx")
+    (tmp_path / "model.onnx.data").write_bytes(bytes(16))
+    with pytest.raises(ArtifactError, match=r"is cut: .* copy it again"):
+        read(path)
+
+
+def test_external_data_with_another_name_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = cnn(tmp_path / "cnn.onnx", external="weights")
+    os.link(tmp_path / "weights", tmp_path / "other")
+    with pytest.raises(ArtifactError, match=r"has other names \(hard links\).*cp -r "):
+        read(path)
+
+
+def test_a_product_of_weights_of_2_bits_is_not_one_of_8(tmp_path: Path) -> None:
+    node = helper.make_node(
+        "MatMulNBits",
+        ["x", "q", "s"],
+        ["y"],
+        domain="com.microsoft",
+        K=16,
+        N=4,
+        bits=2,
+        block_size=16,
+    )
+    weights: Arrays = {"q": np.zeros((4, 1, 4), np.uint8), "s": np.ones(4, np.float32)}
+    shapes, domains = ({"x": ("N", 16)}, {"y": ("N", 4)}), ("com.microsoft",)
+    path = save(tmp_path / "x.onnx", [node], *shapes, weights, domains=domains)
+    assert precision_of(read(path).model) == "int4-weights"

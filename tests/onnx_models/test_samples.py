@@ -274,3 +274,21 @@ def test_samples_that_cannot_be_altered_prove_no_batch(tmp_path: Path) -> None:
     file = identity(tmp_path / "x.onnx", ("N", 3))
     samples = samples_of(file, {"x0": np.zeros((4, 3))}, "x")
     assert "all the same" in signature(file, samples)[1]
+
+
+def test_a_mask_of_floats_is_all_ones(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["attention_mask"], ["y"])
+    shape = ("N", 8)
+    path = save(tmp_path / "x.onnx", [node], {"attention_mask": shape}, {"y": shape})
+    np.testing.assert_array_equal(generate(read(path)).calls[0]["attention_mask"], np.ones((1, 8)))
+
+
+def test_an_empty_vector_beside_rows_is_refused(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceSum", ["sig"], ["s"], keepdims=0),
+        helper.make_node("Add", ["x", "s"], ["y"]),
+    ]
+    file = read(save(tmp_path / "x.onnx", nodes, {"x": ("N", 4), "sig": ("n",)}, {"y": ("N", 4)}))
+    arrays = {"x": np.ones((20, 4), np.float32), "sig": np.ones(0, np.float32)}
+    with pytest.raises(DataError, match=r"sig has shape \(0,\), and so no values"):
+        samples_of(file, arrays, "samples")
