@@ -166,6 +166,15 @@ class Bundle:
             raise ArtifactError(f"bundle {self.path}: {RANGES} has no ranges; export it again")
         return ranges.astype(np.float32)
 
+    def evaluation(self) -> dict[str, NDArray[Any]] | None:
+        """Return the outputs for the held-out rows, and their labels; None where there are none.
+
+        Raises:
+            ArtifactError: evaluation.npz is damaged.
+        """
+        names = self.files or {path.name for path in self.path.iterdir()}  # old ones list none
+        return self._arrays(EVALUATION) if EVALUATION in names else None
+
     def model_size(self) -> int:
         """Return the size of the model's files in bytes, without tokenizer and golden rows."""
         parts = format_of(self.manifest.target).parts

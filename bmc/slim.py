@@ -6,8 +6,8 @@
 
 The wheels of numpy and ONNX Runtime hold tests, tools and a second copy of the runtime for C
 programs, and `tokenizers` brings a client that downloads models, which bmc never calls. Without
-the command line's packages, `bmc.load` answers as before, `python -m bmc.checking BUNDLE` checks a
-bundle, and `bmc` says what to install. An environment in which models are trained is refused.
+the command line's packages, `bmc.load` answers as before, `bmc check BUNDLE` checks a bundle, and
+other commands of `bmc` say what to install. An environment in which models are trained is refused.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def find(reference: str | None, kind: str, packed: bool = False) -> Path:
     for path in paths:
         writing.recover(path)
         if kind_of(path) == kind:
-            return path
+            return path if path.name not in ("", "..") else path.resolve()
         if is_packed(path):
             if packed and kind == "bundle":
                 return path

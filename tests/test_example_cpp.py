@@ -372,6 +372,12 @@ def test_bundles_that_do_not_fit_or_were_changed_are_refused(
         content["post_processor"] = {"type": "Sequence", "processors": steps}
         file.write_text(json.dumps(content), encoding="utf-8")
 
+    def second_text(folder: Path) -> None:
+        file = folder / "tokenizer.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content["post_processor"]["single"][1]["Sequence"]["id"] = "B"
+        file.write_text(json.dumps(content), encoding="utf-8")
+
     def refused(folder: Path, message: str) -> None:
         done = run("onnx", folder, "a film")
         assert done.returncode == 2, (folder, done.stderr)
@@ -403,6 +409,8 @@ def test_bundles_that_do_not_fit_or_were_changed_are_refused(
     refused(bpe, "this program does not know the model 'BPE'; it reads the WordPiece tokenizers")
     two_templates = changed(path, tmp_path / "templates", second_template)
     refused(two_templates, "this program does not know a second post-processor")
+    no_second = changed(path, tmp_path / "second", second_text)
+    refused(no_second, "this program does not know the text 'B' of its template")
     newer_setting = changed(path, tmp_path / "setting", strips=True)
     refused(newer_setting, "has the setting 'strips', which this program does not know")
     failed = Path(shutil.copytree(path, tmp_path / "failed"))

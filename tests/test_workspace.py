@@ -49,6 +49,17 @@ def test_a_reference_is_a_path_or_a_name_in_the_workspace(workspace: Path, tmp_p
         home.find("tiny-onx", "bundle")
 
 
+def test_the_folder_that_one_is_in_has_its_name(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make(tmp_path / "tiny-onnx", "manifest.json", 0)
+    monkeypatch.chdir(bundle)
+    assert home.find(".", "bundle") == bundle
+    (bundle / "inside").mkdir()
+    monkeypatch.chdir(bundle / "inside")
+    assert home.find("..", "bundle") == bundle
+
+
 def test_a_folder_of_the_other_kind_says_what_it_lacks(tmp_path: Path) -> None:
     created = make(tmp_path / "tiny-onnx", "manifest.json", 0)
     with pytest.raises(UnknownError, match=r"is not a model directory: it has no bmc\.json"):

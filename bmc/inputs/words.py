@@ -111,12 +111,17 @@ class WordEncoder(TextEncoder):
         with self._progress(len(rows)) as advance:
             for start in range(0, len(rows), _CHUNK_ROWS):
                 stop = min(start + _CHUNK_ROWS, len(rows))
-                chunk = [self.words_of(rows[index], 1 + index) for index in range(start, stop)]
-                for number, row in enumerate(chunk, start=1 + start):
-                    self._rows.refuse_long((row.text,), (row.text,), number)
-                    encoded += self._windows(row)
-                advance(len(chunk))
+                for index in range(start, stop):
+                    encoded += self._windows_of(rows[index], 1 + index)
+                advance(stop - start)
         return encoded
+
+    def _windows_of(self, row: Row, number: int) -> list[Window]:
+        if isinstance(row, str):  # before its words, which take 100 times its memory
+            self._rows.refuse_long((row,), (row,), number)
+        words = self.words_of(row, number)
+        self._rows.refuse_long((words.text,), (words.text,), number)
+        return self._windows(words)
 
     def words_of(self, row: Row, number: int = 1) -> Words:
         """Return the words of a row, each with its place in the text.

@@ -50,7 +50,11 @@ def judge(report: Report, gates: Sequence[Gate]) -> tuple[Verdict, ...]:
 
 def _reference_of(line: Line, report: Report) -> str | None:
     """Return the name of the bundle that speed-ups of a line's data refer to; None without any."""
-    has_any = any(other.speed_up for other in report.lines if other.data == line.data)
+    has_any = any(
+        other.speed_up
+        for other in report.lines
+        if other.data == line.data and not other.floor and other.is_usable
+    )
     return report.references.get(line.data) if has_any else None
 
 
@@ -130,7 +134,7 @@ _VALUES: Mapping[str, Callable[[Line], tuple[float | None, Interval | None]]] = 
     "max-drop": lambda line: _plain(line.drop),
     "size": lambda line: _plain(line.model_bytes),
     "bundle-size": lambda line: _plain(line.bundle_bytes),
-    "parameters": lambda line: _plain(line.parameters),
+    "parameters": lambda line: _plain(line.parameters or None),
     "p50": lambda line: _estimate(line.p50),
     "p90": lambda line: _estimate(line.p90),
     "p99": lambda line: _plain(line.distribution.p99 if line.distribution else None),
@@ -166,6 +170,8 @@ def _way_out(gate: Gate, line: Line) -> str:
         )
     if line.cannot_run:
         return f"it fails when it is run: {printable(line.cannot_run)}"
+    if metric == "parameters":
+        return "its manifest does not say it: export the model again with bmc export"
     if metric == "speed-up" and line.threads is not None:
         return "it is what speed-ups refer to, or was measured alone: name another --reference"
     if line.threads is None:

@@ -75,10 +75,10 @@ def evaluated(path: Path) -> Evaluated:
         ArtifactError: it is damaged, or what a report reads of it is malformed.
     """
     bundle = checked(path)
-    file = path / bundles.EVALUATION
-    if not file.is_file():
+    arrays = bundle.evaluation()
+    if arrays is None:
         return Evaluated(bundle, None, None)
-    arrays = bundles.read_arrays(file)
+    file = path / bundles.EVALUATION
     outputs, labels = arrays.get("logits"), arrays.get("labels")
     if outputs is None or labels is None:
         raise ArtifactError(f"{file} has no logits or no labels; export the bundle again")

@@ -40,7 +40,7 @@ def _row(line: Line) -> Mapping[str, Any]:
         "teacher": line.teacher,
         "origin": line.origin,
         "floor": line.floor,
-        "failed": line.failed or line.cannot_run,
+        "failed": line.failed or line.failure or line.cannot_run,
     }
     numbers: dict[str, Any] = {
         "parameters": line.parameters,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from dataclasses import dataclass
 
@@ -62,8 +63,9 @@ def run(application: ASGIApp, address: Address, settings: ServingSettings) -> No
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=max(1, round(settings.timeout)),
-        timeout_graceful_shutdown=max(1, round(settings.timeout)),
+        timeout_keep_alive=math.ceil(settings.timeout),
+        # A request may take the time for its body, and again for its rows.
+        timeout_graceful_shutdown=math.ceil(2 * settings.timeout),
     )
     console.note(f"{address.url} answers; Ctrl-C ends it")
     try:

@@ -297,7 +297,7 @@ def test_the_bias_of_a_filter_of_zeros_keeps_its_value(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     weight = random.normal(size=(4, 3, 3, 3)).astype(np.float32) / 100
     weight[1] = 0
-    weights = {"w": weight, "b": np.array([0.1, 0.4, 0.2, 0.3], np.float32)}
+    weights: Arrays = {"w": weight, "b": np.array([0.1, 0.4, 0.2, 0.3], np.float32)}
     node = helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv")
     path = save(tmp_path / "x.onnx", [node], {"x": ("N", 3, 8, 8)}, {"y": ("N", 4, 6, 6)}, weights)
     rows = {"x": random.uniform(0, 255, size=(16, 3, 8, 8)).astype(np.float32)}

@@ -22,6 +22,7 @@ from bmc.report import page, table
 from bmc.report.chart import svg
 from bmc.report.collect import collect, newest_run
 from bmc.report.line import Report
+from bmc.report.read import evaluated
 from tests.report._html import Page
 from tests.report._runs import timed
 
@@ -343,3 +344,15 @@ def test_classes_and_the_matrix_stand_on_the_page_in_markdown_and_json(
     assert len(matrix) == 10
     assert "## small by class" in (tmp_path / "report" / "report.md").read_text()
     assert "answered as" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_scores_in_a_file_that_the_manifest_does_not_list_are_not_read(
+    put: Callable[..., Path],
+) -> None:
+    folder = put("unlisted")
+    assert evaluated(folder).outputs is not None
+    manifest, content = bundles.read(folder).manifest, (folder / bundles.EVALUATION).read_bytes()
+    (folder / bundles.EVALUATION).unlink()
+    bundles.write(folder, manifest)
+    (folder / bundles.EVALUATION).write_bytes(content)
+    assert evaluated(folder).outputs is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from tokenizers import normalizers
 
 from bmc import assets
-from bmc.errors import DataError
+from bmc.errors import DataError, TooLongError
 from bmc.inputs import OutputRows
 from bmc.inputs.text import TextSettings, load_tokenizer
 from bmc.inputs.words import WordEncoder, split_text
@@ -161,3 +162,15 @@ def test_words_with_their_text_are_read_as_the_text(byte_level: WordEncoder) -> 
     ]
     assert read(byte_level, tuple(row)) != read(byte_level, row)
     assert row == tuple(row)
+
+
+def test_a_text_beyond_the_bound_is_refused_before_its_words_are_found(
+    encoder: WordEncoder,
+) -> None:
+    text = "!" * 1_000_000
+    tracemalloc.start()
+    with pytest.raises(TooLongError, match="1,000,000 characters at once"):
+        encoder.bounded(10_000).encode([text])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000

@@ -185,6 +185,16 @@ def test_the_bundle_that_speed_ups_refer_to_passes_their_gate() -> None:
     assert "it is what speed-ups refer to" in verdicts[0].message
     alone = judge(report(reference, reference="teacher-onnx"), read_gates(["speed-up>=2"]))
     assert [verdict.passed for verdict in alone] == [False]
+    floor = timed_line("floor-onnx", 0.1, speed_up=around(20.0), floor="TF-IDF")
+    failed = timed_line("bad-onnx", 0.1, speed_up=around(20.0), failure="too inaccurate")
+    with_others = report(reference, floor, failed, reference="teacher-onnx")
+    passed = {each.bundle: each.passed for each in judge(with_others, read_gates(["speed-up>=2"]))}
+    assert passed == {"teacher-onnx": False, "bad-onnx": False}, "nothing sound was compared"
+
+
+def test_a_limit_on_parameters_fails_where_the_manifest_does_not_say_them() -> None:
+    (message,) = messages("parameters<=1M", of=line("x-onnx", parameters=0))
+    assert "its manifest does not say it" in message
 
 
 def test_a_bundle_that_failed_a_check_is_on_no_front() -> None:

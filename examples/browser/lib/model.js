@@ -34,8 +34,13 @@ export class Model {
       );
     }
     const { inputs, outputs } = bundle.manifest;
-    checkNames("inputs", session.inputNames, inputs);
-    checkNames("outputs", session.outputNames, outputs);
+    try {
+      checkNames("inputs", session.inputNames, inputs);
+      checkNames("outputs", session.outputNames, outputs);
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
     return new Model(bundle, runtime, session, encoder);
   }
 

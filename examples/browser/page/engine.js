@@ -34,10 +34,15 @@ export class Engine {
     const bundle = await openBundle(address);
     const runtime = await loadRuntime({ assets: new URL(assets), device, threads });
     const model = await Model.load(bundle, runtime);
+    try {
+      await model.warm(); // a GPU may create a session, and fail at its first call
+    } catch (error) {
+      await model.close();
+      throw error;
+    }
     const before = this.loaded;
     this.loaded = model;
     await before?.close();
-    await model.warm();
     const { name, task, precision, labels, preprocessing } = bundle.manifest;
     return { name, task, precision, labels, preprocessing, device, threads: runtime.threads };
   }

@@ -171,9 +171,9 @@ void read_added(const Json& tokens, const std::string& what, TokenizerSettings& 
   }
 }
 
-/// Returns the parts of a row from a list of TemplateProcessing.
+/// Returns the parts of a row of so many texts from a list of TemplateProcessing.
 std::vector<TemplatePart> template_of(const Json& parts, const Json& special,
-                                      const std::string& what) {
+                                      int texts, const std::string& what) {
   std::vector<TemplatePart> row;
   for (const Json& part : parts) {
     TemplatePart piece;
@@ -182,7 +182,8 @@ std::vector<TemplatePart> template_of(const Json& parts, const Json& special,
     const std::string id = text_of(value, "id", what);
     piece.type = static_cast<int>(size_of(value, "type_id", what, 1));
     if (is_text) {
-      piece.text = id == "B" ? 1 : 0;
+      piece.text = id == "A" ? 0 : id == "B" ? 1 : texts;
+      if (piece.text >= texts) refuse(what, "the text " + in_quotes(id) + " of its template");
     } else {
       for (const Json& number : member(member(special, id.c_str(), what), "ids", what)) {
         if (!number.is_number_unsigned()) refuse(what, "an id of " + in_quotes(id));
@@ -206,8 +207,8 @@ void read_template(const Json& json, const std::string& type, const std::string&
   const TemplatePart first{{}, 0, 0}, second{{}, 1, 0};
   if (type == "TemplateProcessing") {
     const Json& special = member(json, "special_tokens", what);
-    settings.single = template_of(member(json, "single", what), special, what);
-    settings.pair = template_of(member(json, "pair", what), special, what);
+    settings.single = template_of(member(json, "single", what), special, 1, what);
+    settings.pair = template_of(member(json, "pair", what), special, 2, what);
   } else if (type == "BertProcessing") {
     const TemplatePart start = id_of("cls"), end = id_of("sep");
     settings.single = {start, first, end};
