@@ -19,6 +19,7 @@ from bmc.contracts.tasks import TOKENS
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.families.bert import TEACHERS, Size
+from bmc.inference.form import is_quantized
 from bmc.inference.samples import drawn
 from bmc.model import Model
 from bmc.models import sentences
@@ -29,6 +30,7 @@ from bmc.models._bert_ngrams import without_ngrams
 # the layer norm after them removes the factor again.
 EMBEDDING_SCALE = 20.0
 
+_NO_WEIGHTS = "the teacher's weights are quantized; the model that it was made from has others"
 _AUTO, _EMBEDDINGS, _TEACHER = "auto", "embeddings", "teacher"
 _BERTS_KEYS = frozenset((*BertConfig().to_dict(), "num_labels"))
 _HEAD = 64
@@ -82,7 +84,7 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
         build: builds a BERT from its configuration.
 
     Raises:
-        UsageError: the teacher is of another family.
+        UsageError: the teacher is of another family, or quantized.
         SettingError: the student is wider than its teacher.
     """
     if teacher.family not in TEACHERS:
@@ -90,6 +92,8 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
             f"the teacher is a {teacher.family}, which has no embeddings of words: name a student "
             "that starts elsewhere with --set start=minilm-l3"
         )
+    if is_quantized(teacher.module):
+        raise UsageError(f"{_NO_WEIGHTS}: name that model, or --set start=minilm-l3")
     _check_width(teacher, size)
     tables = TEACHERS[teacher.family]
     taught: Any = teacher.module.get_submodule(tables.path)
@@ -172,6 +176,9 @@ def _chosen(teacher: Model, size: Size) -> str:
         return _TEACHER
     if teacher.family not in TEACHERS:
         return _EMBEDDINGS  # which says that this teacher has none
+    if is_quantized(teacher.module):
+        console.note(f"the student starts from minilm-l3 ({_NO_WEIGHTS})")
+        return "minilm-l3"
     try:
         _check_teacher(teacher)
         _check_source(teacher, size)
@@ -215,6 +222,8 @@ def _check_teacher(teacher: Model) -> None:
     other = "--set start=minilm-l3"
     if teacher.family in TEACHERS:  # others have no embeddings to start from
         other = f"--set start={_EMBEDDINGS} or start=minilm-l3"
+    if is_quantized(teacher.module):
+        raise UsageError(f"{_NO_WEIGHTS}: name that model, or {other}")
     if teacher.family != "bert":
         raise UsageError(f"the teacher is a {teacher.family}, whose layers are no BERT's: {other}")
     changed = [step.method for step in teacher.steps if step.record]

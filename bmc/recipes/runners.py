@@ -108,10 +108,13 @@ def make(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> O
             if not store.has(key):
                 paths = {argument: store.path(of_input) for argument, of_input in inputs.items()}
                 output = store.output(key, step.name)
-                if workspace.kind_of(output) is None:  # else a command was killed before the seal
+                is_whole = workspace.kind_of(output) is not None  # a command was killed at the seal
+                is_resumed = is_whole or workspace.checkpoints_of(output).exists()
+                if not is_whole:
                     _refuse_changed(step, key, inputs, store)
                     run_step(step, paths, output)
-                store.add(key, output, step.verb, round(time.monotonic() - started, 1))
+                seconds = 0.0 if is_resumed else max(round(time.monotonic() - started, 1), 0.1)
+                store.add(key, output, step.verb, seconds)
     except Exception as error:  # noqa: BLE001  whatever fails, the other steps go on
         if os.environ.get("BMC_DEBUG") == "1":
             traceback.print_exc()

@@ -26,7 +26,7 @@ class Seal:
         name: name of its folder.
         verb: verb of the step.
         files: sha256 of every file, by name.
-        seconds: how long the step took.
+        seconds: how long the step took; 0 where that is not known, as it was stopped and resumed.
         place: folder of the files in a shared location; "" for a local result.
     """
 

@@ -80,12 +80,14 @@ class Origin:
         transfer: unlabeled rows that the model may teach, as --transfer names them; "none" where
             there are none.
         moved: present location of its data; None where it is where it was.
+        available: number of these rows; None where they are not counted, as those of a data set.
     """
 
     model: str
     data: Mapping[str, Any]
     transfer: str = NO_ROWS
     moved: str | None = None
+    available: int | None = None
 
     def location(self) -> dict[str, str]:
         """Return the setting that says where the data is now, if it was moved."""

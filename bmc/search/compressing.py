@@ -131,8 +131,10 @@ def compress(
     store = StepStore(str(places.folder / "steps"))
     if origin.transfer != default_rows(str(model.data.get("reference"))):
         identity["transfer"] = [origin.transfer, of_data(origin.transfer, store.hashes)]
-    if options.transfer is not None:
-        datasets.transfer_rows(origin.transfer, 1, data)  # refuses what cannot be read
+    if options.transfer is not None:  # and refuse what cannot be read
+        there = datasets.transfer_rows(origin.transfer, 1, data)
+        available = there.found - there.duplicates - there.held_out
+        origin = replace(origin, available=available)
     objectives = budgets.objectives()
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)
@@ -146,14 +148,14 @@ def compress(
         objective = Objective(
             *(folder, data, target, places.folder, options.threads, store, runner)
         )
-        is_begun = study.kept(_BASE) is not None
         trials = _trials(model, objective, space, study, budgets, options, origin)
         if options.on is None:  # elsewhere, workers have caches of their own
             seconds = _ANSWERED * _SHARE * 60 * options.minutes
             rows = min(_unlabeled_rows(trials), int(seconds * study.kept(_RATE)) - len(data.train))
-            answer_ahead(folder, model, whole, origin.transfer, rows)
-        if not is_begun:
             study.spend(time.monotonic() - started)
+            started = time.monotonic()
+            answer_ahead(folder, model, whole, origin.transfer, rows)
+        study.spend(time.monotonic() - started)
         return _checked(_search(model, trials, budgets, options, places, whole.test))
 
 
@@ -319,8 +321,15 @@ def _full_training(model: Model, trials: Trials, seconds: float) -> FullTraining
         rows_a_second=rate,
         learned_a_second=learned_a_second(model, data, rate, _faster(trials.base, trials.limits)),
         scored=scored,
-        has_unlabeled=trials.origin.transfer != NO_ROWS,
+        unlabeled=_available(trials.origin),
     )
+
+
+def _available(origin: Origin) -> int:
+    """Return how many unlabeled rows there are; those of a data set are many."""
+    if origin.transfer == NO_ROWS:
+        return 0
+    return FullTraining.unlabeled if origin.available is None else origin.available
 
 
 def _faster(base: Measured, limits: Limits) -> float:

@@ -117,7 +117,7 @@ def train(
     """
     earlier = _of_earlier_calls(trials)
     planned = {trial.number: _Planned.of(trials, trial, full) for trial in chosen}
-    tried_before = [(kept.trial, kept.full) for kept in trials.trained_in_full()]
+    tried_before = [(each.kept.trial, each.kept.full) for each in earlier]
     chosen = [
         trial
         for trial in chosen
@@ -293,7 +293,7 @@ def _short(
     if seconds is None or not epochs:
         return None
     unlabeled = rung.unlabeled if candidate.student else rung.unlabeled_tuning
-    unlabeled *= full.has_unlabeled
+    unlabeled = min(unlabeled, full.unlabeled)
     labeled = full.labeled
     if rung.labeled is not None:
         labeled = count_of_spaced(labeled, rung.labeled)

@@ -99,7 +99,7 @@ class FullTraining:
         learned_a_second: rows that a candidate learns from in a second, roughly, where its trial
             trained nothing; 0 where that is not known.
         scored: validation rows that score the steps.
-        has_unlabeled: whether there are unlabeled rows.
+        unlabeled: unlabeled rows that there are; 0 for none.
     """
 
     epochs: int
@@ -108,7 +108,7 @@ class FullTraining:
     rows_a_second: float = 0.0
     learned_a_second: float = 0.0
     scored: ScoredRows = ALL_ROWS
-    has_unlabeled: bool = True
+    unlabeled: int = _ROWS[0]
 
     def effort(self, short: ShortTraining | None, trained: Trained) -> Effort:
         """Return how a finalist is trained, the same whenever it is asked.
@@ -162,11 +162,13 @@ class FullTraining:
         for_a_row = self._for_a_row(short)
         if not for_a_row * trained.epochs(self.epochs):
             return 0, self.labeled, 0
-        learns_unlabeled = self.has_unlabeled and bool(
+        learns_unlabeled = self.unlabeled > 0 and bool(
             trained.student_epochs or trained.cut_after is not None
         )
         least = (short.rows - short.unlabeled, short.unlabeled) if short else (0, 0)
-        options = [(0, self.labeled, rows) for rows in _ROWS if learns_unlabeled]
+        options = [
+            (0, self.labeled, min(rows, self.unlabeled)) for rows in _ROWS if learns_unlabeled
+        ]
         options += [(halvings, self.labeled, 0) for halvings in range(_HALVINGS)]
         options += [
             (_HALVINGS, count_of_spaced(self.labeled, -(-self.labeled // 2**halvings)), 0)

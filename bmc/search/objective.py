@@ -149,10 +149,10 @@ class Objective:
         return all(self.store.has(key) for key in self.keys(steps))
 
     def seconds(self, steps: Sequence[Step]) -> float | None:
-        """Return how long a candidate's steps took; None where results are no longer kept."""
+        """Return how long a candidate's steps took; None where that is not known of one of them."""
         seals = [self.store.seal(key) for key in self.keys(steps)]
-        times = [seal.seconds for seal in seals if seal is not None]
-        return sum(times) if len(times) == len(seals) else None
+        times = [0.0 if seal is None else seal.seconds for seal in seals]
+        return sum(times) if all(times) else None
 
     def forget(self, kept: Collection[str]) -> None:
         """Remove the results of all steps but some; they take as much space as their models."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from bmc import processes
+from bmc.contracts.tasks import task
 from bmc.errors import MissingError
 
 
@@ -48,6 +49,19 @@ def has_bf16() -> bool:
     """Return whether this processor has bf16 instructions."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def precision_of_answers(task_name: str, precision: str = "auto") -> str:
+    """Return the precision in which a teacher answers: fp32 where its outputs are numbers.
+
+    bf16 has 8 bits for a number's level and its differences together: years around 2000 become
+    multiples of 8.
+
+    Args:
+        task_name: the teacher's task.
+        precision: "fp32", "bf16" or "auto", for the other tasks.
+    """
+    return "fp32" if task(task_name).is_numeric else precision
 
 
 @contextmanager

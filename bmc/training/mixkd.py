@@ -23,7 +23,7 @@ from bmc.model import Form, Model, output_of
 from bmc.structure.word_table import word_table
 from bmc.training.batches import Batch, Mixing
 from bmc.training.bundle_network import is_bundle
-from bmc.training.device import autocast, device_of
+from bmc.training.device import autocast, device_of, precision_of_answers
 from bmc.training.identity import input_key
 from bmc.training.settings import MIXKD
 
@@ -124,7 +124,8 @@ class MixedTexts:
         form = _form_of(teacher)
 
         def logits(batch: Batch) -> Tensor:
-            with torch.no_grad(), autocast("auto", self._device), self._computing(self._last):
+            computing = autocast(precision_of_answers(teacher.task), self._device)
+            with torch.no_grad(), computing, self._computing(self._last):
                 return form(batch.inputs).float()
 
         return logits

@@ -26,7 +26,7 @@ from bmc.training import collective
 from bmc.training.batches import Batch, Rows
 from bmc.training.bundle_network import is_bundle
 from bmc.training.code_identity import identity_of_code
-from bmc.training.device import autocast, device_of, has_bf16
+from bmc.training.device import autocast, device_of, has_bf16, precision_of_answers
 from bmc.training.identity import structure_of
 from bmc.training.loop import outputs_of
 from bmc.training.memory import return_large_blocks
@@ -56,9 +56,10 @@ def cached_logits(
         texts: rows to compute logits for.
         cache: folder of all chunks, which is safe to delete.
         device: "cpu", "cuda", or "auto".
-        precision: "fp32", or "auto", which may be bf16.
+        precision: "fp32", or "auto", which may be bf16 where outputs are logits.
     """
     folder = cache / f"teacher-{sha256[:16]}"
+    precision = precision_of_answers(teacher.task, precision)
     chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
     identity = _identity(teacher, sha256, device)
     if precision != "auto":
@@ -126,7 +127,7 @@ def live_logits(teacher: Model, student: Model, device: str) -> Callable[[Batch]
             inputs = {**inputs, "samples": pad(samples, (0, missing))}
         rows = len(batch.rows)
         own = collective.own_share(inputs)
-        with torch.no_grad(), autocast("auto", torch_device):
+        with torch.no_grad(), autocast(precision_of_answers(teacher.task), torch_device):
             return collective.gather(output_of(teacher.module, own).float(), rows)
 
     return logits

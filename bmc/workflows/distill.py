@@ -141,13 +141,13 @@ def distill(
             _apply(method, step, model, counted if method == VOCABULARY else work, settings.seed)
             for method, step in steps
         ]
-    scoring.score_validation(model, data.validation, settings.precision, settings.device)
+    scoring.score_validation(model, data.validation, training.precision, settings.device)
     ensemble = Ensemble(
         [(str(entry.folder), entry.sha256) for entry in (first_teacher, *further_teachers)],
         settings.teacher_average,
         settings.teacher_weights,
     )
-    comparison = against_teacher(model, ensemble, work, settings.precision)
+    comparison = against_teacher(model, ensemble, work, training.precision)
     seconds = round(time.monotonic() - started, 1)
     model.data = learned_from
     model.steps = [*model.steps, *applied]

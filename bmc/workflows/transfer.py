@@ -11,6 +11,7 @@ from bmc import console
 from bmc import data as datasets
 from bmc.data import Dataset, TransferRows, content_of
 from bmc.errors import DataError, UsageError
+from bmc.inference.form import is_quantized
 from bmc.inputs import Many
 from bmc.model import Model
 from bmc.structure.word_table import word_table
@@ -139,9 +140,9 @@ def _word_vectors(teacher: Model) -> Tensor:
     """
     refusal = UsageError(
         f"--text-edits neighbors needs the teacher's word embedding, and this {teacher.family} "
-        "has none, or a factorized one: use --text-edits swap,drop"
+        "has none, or one that is factorized or quantized: use --text-edits swap,drop"
     )
-    if is_bundle(teacher):
+    if is_bundle(teacher) or is_quantized(teacher.module):
         raise refusal
     try:
         _, table = word_table(teacher, "replacing words")

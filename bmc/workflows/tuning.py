@@ -281,7 +281,7 @@ class Distillation:
     dropout: float | None = None
     train_rows: int | None = None
     validation_rows: int | None = None
-    precision: str = field(default="auto", metadata=about(PRECISION))
+    precision: str | None = field(default=None, metadata=about(PRECISION))
     checkpoint_every: int = 200
     seed: int = 0
     device: str = field(default="auto", metadata=about(DEVICE))

@@ -15,12 +15,13 @@ from bmc.compress.distill.logits import Logits
 from bmc.contracts import Network, families
 from bmc.contracts.signals import SIGNALS, Signal, View, signal
 from bmc.errors import UsageError
+from bmc.inference.form import is_quantized
 from bmc.inputs import Aligned, OutputRows
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Form, Model, Work, output_of
 from bmc.training import collective
 from bmc.training.batches import Batch
-from bmc.training.device import autocast, device_of
+from bmc.training.device import autocast, device_of, precision_of_answers
 from bmc.training.ensemble import aligned_logits, answers_are_kept
 from bmc.training.identity import input_key
 from bmc.training.work import joined
@@ -65,6 +66,7 @@ class Compared:
         internal = {name: signal(name) for name in weights if name != LOGITS}
         needed = {part for entry in internal.values() for part in entry.needs}
         self._needs = sorted({*needed, "mask"} - _FROM_BATCH - {"logits"})
+        self._precision = precision_of_answers(teacher.task)
         self._runs_teacher = any(set(entry.needs) - _FROM_BATCH for entry in internal.values())
         compared = (student, teacher) if self._runs_teacher else (student,)
         self._networks = tuple(families.network(model.family) for model in compared)
@@ -124,7 +126,7 @@ class Compared:
             student = View(logits, rows=batch.rows, total=self._total)
             return student, student
         own, rows = collective.own_share(batch.inputs), len(next(iter(batch.inputs.values())))
-        with torch.no_grad(), autocast("auto", self._device):
+        with torch.no_grad(), autocast(self._precision, self._device):
             view = _view(self._networks[1], self._teacher, own)
             teacher = self._gathered(view, collective.gather(view.logits, rows), rows)
         student = self._gathered(self._student_views[0], logits, rows)
@@ -164,6 +166,10 @@ class Compared:
                 return student_view, student_view
             if input_key(student) != input_key(teacher):
                 reason = _input_difference(student)
+                _refuse_missing(signals, _FROM_BATCH, student, teacher, reason)
+                return student_view, student_view
+            if is_quantized(teacher.module):
+                reason = "the teacher is quantized: name the model that it was made from"
                 _refuse_missing(signals, _FROM_BATCH, student, teacher, reason)
                 return student_view, student_view
             teacher_view = _view(self._networks[1], teacher.module.cpu().eval(), inputs)

@@ -14,6 +14,7 @@ from torch import Tensor
 from bmc import artifact
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
+from bmc.inference.form import become_inference_form
 from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model, output_of
 from bmc.models import bert, ngram
@@ -225,3 +226,17 @@ def test_a_start_is_measured_on_a_bounded_number_of_tokens_however_long_the_rows
     encoder = teacher.encoder
     assert sum(encoder.lengths(encoder.encode(long_rows[:512]))) > 20_000
     assert 15_000 < sum(tokens) <= 16_384
+
+
+def test_a_quantized_teacher_has_no_weights_to_start_from(
+    make_lively: Make, reviews: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = make_lively()
+    become_inference_form(teacher)
+    for start in ("teacher", "embeddings"):
+        with pytest.raises(UsageError, match=r"weights are quantized.*start=minilm-l3"):
+            bert.student(teacher, replace(WHOLE, start=start), reviews)
+    size = bert.Size(layers=2, hidden=128, start="auto")
+    student = bert.student(teacher, size, reviews)
+    assert "the student starts from minilm-l3" in capsys.readouterr().err
+    assert logits_of(student, reviews).isfinite().all()

@@ -110,7 +110,7 @@ def test_a_student_is_trained_for_the_epochs_of_its_recipe_or_for_as_many_as_fit
     monkeypatch.setattr(Objective, "make", make)
     monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(9.0, 1000, 0.0))
     for seconds in (1e6, 150.0):
-        full = FullTraining(epochs=4, labeled=6_000, seconds=seconds, has_unlabeled=False)
+        full = FullTraining(epochs=4, labeled=6_000, seconds=seconds, unlabeled=0)
         train(trials, [trial], 1, full, time.monotonic() + seconds)
     whole, shorter = epochs
     recipe = students.choose(student, {}).recipe_for(trials.objective.data).epochs
@@ -223,9 +223,29 @@ def test_finalists_of_an_earlier_call_are_kept_and_compared_without_being_traine
         trials.objective.store.add(key, digits_model)
     trials.objective.forget(trials.keys_to_keep())
     monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(1.0, 1000, 0.0))
-    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, has_unlabeled=False)
+    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, unlabeled=0)
     kept = train(trials, trials.study.complete(), 2, full, time.monotonic() - 1)
     assert [each.steps for each in kept] == [steps], "nothing is trained: the time is over"
+
+
+def test_a_finalist_of_an_earlier_call_whose_model_is_gone_is_trained_again(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another machine, or with another version of bmc: its place is not left to a lesser."""
+    trials = measured_trials(digits_model, tmp_path, (0.3, 0.5))
+    first, effort = trials.study.complete()[0], Effort(4, None, 0, is_final=True)
+    trials.keep_trained([Kept(first.number, effort, effort)])
+    made = list[Sequence[Step]]()
+
+    def make(self: Objective, candidates: Sequence[Sequence[Step]]) -> list[Path]:
+        made.extend(candidates)
+        return [digits_model for _ in candidates]
+
+    monkeypatch.setattr(Objective, "make", make)
+    monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(1.0, 1000, 0.0))
+    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, unlabeled=0)
+    train(trials, trials.study.complete(), 1, full, time.monotonic() + 1e6)
+    assert made[0] == trials.steps(trials.candidate(first), effort)
 
 
 def test_a_finalist_that_a_stopped_call_has_trained_is_taken_though_the_time_is_over(
@@ -233,7 +253,7 @@ def test_a_finalist_that_a_stopped_call_has_trained_is_taken_though_the_time_is_
 ) -> None:
     trials = measured_trials(digits_model, tmp_path, (0.3, 0.5))
     monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(1.0, 1000, 0.0))
-    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, has_unlabeled=False)
+    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, unlabeled=0)
     made = list[Sequence[Step]]()
 
     def make(self: Objective, candidates: Sequence[Sequence[Step]]) -> list[Path]:
@@ -265,7 +285,7 @@ def test_finalists_in_parallel_fit_into_the_time_one_after_the_other_on_each_wor
 
     monkeypatch.setattr(Objective, "make", make)
     monkeypatch.setattr(Objective, "measure_finalist", lambda *_: Measured(1.0, 1000, 0.0))
-    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, has_unlabeled=False)
+    full = FullTraining(epochs=4, labeled=6_000, seconds=1e6, unlabeled=0)
     each = finalists_of.training_seconds(trials, trials.study.complete()[:1], full)
     train(trials, trials.study.complete(), 4, full, 1.5 * each)
     assert len(made) == 2, "not all four, each of which would fit alone"

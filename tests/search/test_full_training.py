@@ -61,13 +61,15 @@ def test_a_finalist_learns_from_no_fewer_rows_than_at_its_rung() -> None:
 
 def test_without_a_known_time_or_unlabeled_rows_labeled_ones_are_all() -> None:
     assert within(1e6).effort(None, CUT) == Effort(4, None, 0, 0, is_final=True)
-    alone = replace(within(1e6), has_unlabeled=False)
+    few = replace(within(1e6), unlabeled=5_000)
+    assert few.effort(PRUNED, CUT).unlabeled_tuning == 5_000
+    alone = replace(within(1e6), unlabeled=0)
     assert alone.effort(PRUNED, CUT) == Effort(4, None, 0, 0, is_final=True)
     assert FULL.seconds_of(None, CUT, Effort(4, None, 0), 0) == 0
 
 
 def test_where_all_takes_too_long_a_finalist_has_fewer_epochs_then_fewer_labeled_rows() -> None:
-    alone = replace(within(125), has_unlabeled=False)
+    alone = replace(within(125), unlabeled=0)
     assert alone.effort(PRUNED, CUT) == Effort(1, None, 0, 0, is_final=True)
     few = ShortTraining(seconds=15, epochs=1, rows=1_500)  # a hundredth of a second for a row
     effort = alone.effort(few, CUT)

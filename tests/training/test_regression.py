@@ -20,8 +20,10 @@ from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.model import Model
 from bmc.models import mlp
+from bmc.training.batches import Rows
+from bmc.training.ensemble import Ensemble
 from bmc.training.settings import TrainingSettings
-from bmc.training.work import fit_model, start_in_units_of, work_for
+from bmc.training.work import fit_model, mean_and_scale, start_in_units_of, work_for
 
 Run = Callable[..., tuple[int, str, str]]
 SETTINGS = TrainingSettings(
@@ -181,3 +183,21 @@ def test_a_compressions_score_is_taken_in_fp32_whatever_it_trains_in(
         )
         results.append(work.score(model))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("augment", [(), ("flip",)])
+def test_a_teacher_answers_in_fp32_whose_numbers_bf16_could_not_tell_apart(
+    augment: tuple[str, ...], numbers: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bmc.training.device.has_bf16", lambda: True)
+    data = shifted(numbers, 3.0, 1990.0)
+    few = replace(data, train=replace(data.train, rows=data.train.rows[:16]))
+    teacher, student = fresh(data), fresh(data)
+    settings = replace(SETTINGS, precision="auto", augment=augment)
+    work = work_for(few, (), settings, tmp_path, tmp_path, lambda _: teacher, run="")
+    rows = Rows(few.train.rows, few.train.labels, teacher.encoder).batch(range(16))
+    answers = Ensemble([("years", "a" * 64)]).answers(student, work, ())(rows)
+    with torch.no_grad():
+        mean, scale = mean_and_scale(few.train.labels)
+        expected = (teacher.module(**rows.inputs) - mean) / scale
+    torch.testing.assert_close(answers, expected, atol=1e-4, rtol=0)
