@@ -20,6 +20,7 @@ from bmc.spaced_words import SpacedWords
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _VALIDATION_SHARE, _TEST_SHARE = 0.1, 0.2
+_LARGE = 0.3  # share of all rows
 _SPLITTABLE = 3  # rows of a class; with fewer, some part gets no row of the class
 
 
@@ -80,8 +81,9 @@ def parts_of_groups(
 ) -> NDArray[np.int8]:
     """Return the part of each row where the rows of a group, such as a speaker, share a part.
 
-    The groups are sorted by the sha256 of their names, and the parts are slices of that order:
-    about 10 % of the rows for validation and 20 % for testing, and at least one group for each.
+    The groups are sorted by the sha256 of their names, those with more than 30 % of the rows last,
+    and the parts are slices of that order: about 10 % of the rows for validation and 20 % for
+    testing, and at least one group for each.
     A row that equals a test row, or a training row that equals a validation row, is in no part: -1.
 
     Args:
@@ -93,8 +95,16 @@ def parts_of_groups(
     names, group_of_row, counts = np.unique(
         np.array(groups), return_inverse=True, return_counts=True
     )
-    order = np.array(sorted(range(len(names)), key=lambda index: _hashed(str(names[index]))))
-    sizes = counts[order] / len(keys)
+    shares = counts / len(keys)
+    # A group that is larger than a part should be is for training, as far as others fill the parts.
+    is_large = shares > _LARGE
+    order = np.array(
+        sorted(
+            range(len(names)),
+            key=lambda at: (is_large[at], is_large[at] * shares[at], _hashed(str(names[at]))),
+        )
+    )
+    sizes = shares[order]
     part_in_order = np.zeros(len(names), np.int8)
     if fold:
         middles = np.cumsum(sizes) - sizes / 2

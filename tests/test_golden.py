@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bmc.golden import most_rows, portable
+from bmc.spaced_words import SpacedWords
 
 
 def test_a_clip_of_floats_of_any_width_is_stored_as_float32() -> None:
@@ -31,3 +32,10 @@ def test_arrays_are_stored_in_the_order_of_c_with_the_shape_that_they_have(
 def test_as_many_rows_are_stored_as_fit_into_a_file_of_64_arrays() -> None:
     assert most_rows(inputs=16, outputs=1, arrays=16) == 2
     assert most_rows(inputs=1, outputs=1, arrays=1) == 62
+
+
+def test_words_keep_the_text_that_they_are_from() -> None:
+    row = SpacedWords(["Paris", ","], "Paris, 1990", [0, 5])
+    stored = portable(row)
+    assert isinstance(stored, SpacedWords)
+    assert stored.text == "Paris, 1990"

@@ -110,3 +110,13 @@ def test_a_text_is_a_duplicate_however_unicode_composes_its_accents() -> None:
 def test_arrays_of_other_shapes_or_types_have_other_keys() -> None:
     flat = np.zeros(4, np.uint8)
     assert len(set(keys_of([flat, flat.reshape(2, 2), flat.astype(np.int8)]))) == 3
+
+
+def test_a_group_that_is_larger_than_a_part_should_be_is_for_training() -> None:
+    for first in "abcdefgh":
+        sizes = {first: 500, **{f"{first}{number}": 30 for number in range(10)}}
+        groups = [name for name, size in sizes.items() for _ in range(size)]
+        parts = parts_of_groups(np.arange(800, dtype=np.uint64), groups, with_test=True)
+        assert {parts[at] for at, name in enumerate(groups) if name == first} == {TRAIN}
+        assert 30 <= (parts == VALIDATION).sum() <= 120
+        assert 60 <= (parts == TEST).sum() <= 200

@@ -496,3 +496,12 @@ def test_single_weights_of_an_embedding_are_pruned_only_where_it_is_named(
 
     assert not zeros_of()
     assert zeros_of(layers=("*categories",))
+
+
+def test_a_loader_that_shuffles_is_said_to_be_other_data_the_next_time(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers, category, labels = map(torch.from_numpy, table())
+    rows = TensorDataset(numbers, category, labels)
+    bmc.wrap(network(), DataLoader(rows, batch_size=64, shuffle=True), name="shuffled")
+    assert "shuffle=False; bmc shuffles training rows itself" in capsys.readouterr().err

@@ -66,6 +66,11 @@ def columns_of(
     columns_by_name = _named_columns(data, columns or names, label)
     if columns_by_name is not None:
         return _from_table(columns_by_name, names, label, columns, _classes_of(data, label))
+    if type(getattr(data, "sampler", None)).__name__.endswith("RandomSampler"):
+        console.note(
+            "the DataLoader shuffles its rows, so the next call takes them for other data: pass "
+            "one with shuffle=False; bmc shuffles training rows itself"
+        )
     if getattr(data, "batch_sampler", None) is not None:
         if getattr(data, "drop_last", False):
             console.note("the DataLoader drops its last rows where they fill no batch")

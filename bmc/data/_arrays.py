@@ -177,7 +177,9 @@ def _lengths(
         raise DataError(f"{name}: row {wrong + 1} has length {lengths[wrong]}; 1..{most} it can be")
     total = sum(lengths.tolist())  # Python's numbers do not wrap around
     if flat and total != len(values):
-        raise DataError(f"{name} has {len(values)} steps; lengths add up to {total}")
+        padded = len(lengths) == len(values) and lengths.max() <= values.shape[1]
+        way_out = f" (of one channel: give {name}[:, :, None])" if padded else ""
+        raise DataError(f"{name} has {len(values)} steps; lengths add up to {total}{way_out}")
     return lengths.astype(np.int64)
 
 

@@ -44,6 +44,12 @@ class Examples:
         step = _step(len(self), count)
         return Examples(self.rows[::step], self.labels[::step])
 
+    def at(self, places: Sequence[int]) -> Examples:
+        """Return the rows at some places."""
+        rows, labels = ([values[place] for place in places] for values in (self.rows, self.labels))
+        of_arrays: Any = np.stack(labels) if isinstance(self.labels, np.ndarray) else tuple(labels)
+        return Examples(tuple(rows), of_arrays)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -162,13 +168,16 @@ def with_fewer_rows(
 def _spaced(data: Dataset, count: int) -> Examples:
     """Return validation rows at equal distances; both rows of a pair of sentences, or neither."""
     part = data.validation
-    if data.task != EMBEDDING or not len(part) or not np.isfinite(_similarity(part.labels[0])):
+    if not are_pairs(data, part):
         return part.spaced(count)
     step = _step(len(part) // 2, max(count // 2, 1))
-    places = [place for first in range(0, len(part), 2 * step) for place in (first, first + 1)]
-    rows, labels = ([values[place] for place in places] for values in (part.rows, part.labels))
-    of_arrays: Any = np.stack(labels) if isinstance(part.labels, np.ndarray) else tuple(labels)
-    return Examples(tuple(rows), of_arrays)
+    return part.at([at for first in range(0, len(part), 2 * step) for at in (first, first + 1)])
+
+
+def are_pairs(data: Dataset, part: Examples) -> bool:
+    """Tell whether each two rows of a part are a pair of sentences with a similarity."""
+    is_embedded = data.task == EMBEDDING and len(part) > 0
+    return is_embedded and bool(np.isfinite(_similarity(part.labels[0])))
 
 
 def _similarity(label: Any) -> float:

@@ -146,8 +146,10 @@ def chosen(
     labels = {name.strip() for name in label_columns}
     if tuple(features) == (ALL_FEATURES,):
         others = [name for name in available if name.strip() not in labels]
-        columns = tuple(name for name in others if not _NAMELESS.fullmatch(name.strip()))
-        if nameless := [name for name in others if name not in columns]:
+        named = [name for name in others if not _NAMELESS.fullmatch(name.strip())]
+        plain = Counter(name.strip() for name in named)
+        columns = tuple(n.strip() if plain[n.strip()] == 1 else n for n in named)
+        if nameless := [name for name in others if name not in named]:
             console.note(
                 f"{where}: the column {nameless[0]!r} has no name, as one that numbers the rows: "
                 "it is left out (--features by name reads it)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 from datasets import Image
 from pandas.errors import ParserWarning
 
@@ -32,8 +33,9 @@ _UNKNOWN = -1  # the hub's label of rows whose class is kept secret
 def read(name: str, columns: Sequence[str], label_column: str, several: bool = False) -> Table:
     """Load the `train` part of a data set, and its labeled test part as the official test part.
 
-    If no row of `test` has a label, or all labels are -1, `validation` is the test part. Rows are
-    texts if the text columns exist, else images if a column holds images.
+    Where `validation` is labeled, too, models are chosen by it. If no row of `test` has a label, or
+    all labels are -1, `validation` is the test part. Rows are texts if the text columns exist, else
+    images if a column holds images.
 
     Raises:
         DataError: it has no train part, or a column is missing; the message lists those there are.
@@ -44,18 +46,28 @@ def read(name: str, columns: Sequence[str], label_column: str, several: bool = F
     }
     if "train" not in parts:
         raise DataError(f"hf:{name} has no part named train; it has {', '.join(parts)}")
-    test = None
+    labeled = {}
     for part in ("test", "validation"):
         if part in parts and set(label_columns_of(label_column, several)) <= set(
             parts[part].features
         ):
             source = f"hf:{name} ({part})"
-            test = _table(parts[part], source, columns, label_column, None, several)
-            if len(test.rows) and not _is_hidden(test.labels):
-                test = replace(test, notes=(*test.notes, f"{part} is the part held out"))
-                break
-            test = None
-    return _table(parts["train"], f"hf:{name}", columns, label_column, test, several)
+            table = _table(parts[part], source, columns, label_column, None, several)
+            if len(table.rows) and not _is_hidden(table.labels):
+                labeled[part] = table
+    rows = parts["train"]
+    if len(labeled) == len(("test", "validation")):
+        rows = datasets.concatenate_datasets([rows, parts["validation"]])
+    test = None
+    if labeled:
+        part, test = next(iter(labeled.items()))
+        test = replace(test, notes=(*test.notes, f"{part} is the part held out"))
+    whole = _table(rows, f"hf:{name}", columns, label_column, test, several)
+    if rows is parts["train"]:
+        return whole
+    is_chosen_by = np.arange(len(whole.rows)) >= len(whole.rows) - len(labeled["validation"].rows)
+    notes = (*whole.notes, "validation is the part to choose by")
+    return replace(whole, validation=is_chosen_by, notes=notes)
 
 
 def _is_hidden(labels: Sequence[str]) -> bool:

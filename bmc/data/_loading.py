@@ -79,6 +79,11 @@ def load(
     is_file = Path(reference).suffix and reference.partition(":")[0] not in _PREFIXES
     if task == TOKENS and is_file:
         return _words(reference, columns, label_column, fold, features)
+    if task == TOKENS and reference.partition(":")[0] in _PREFIXES and ":" in reference:
+        raise DataError(
+            f"--task tokens reads a file of words with tags, and {reference} is none: save its "
+            "rows as .jsonl, each with tokens and tags (bmc.wrap takes a datasets.Dataset itself)"
+        )
     several = label_reading(task).several
     _check_columns(columns, label_columns_of(label_column, several))
     unlabeled = None

@@ -50,7 +50,7 @@ def table_without_labels(
         names = importlib.import_module(f"bmc.data.{module}").names(Path(reference))
         if label_column.strip() in {name.strip() for name in names}:
             return None
-    rows, _ = _unlabeled.read(reference, "text", text_columns)
+    rows, _ = _unlabeled.read(reference, "text", text_columns, option="--text-column")
     return Table(rows, [""] * len(rows), notes=("rows have no labels",))
 
 

@@ -382,7 +382,7 @@ def _of_tokens(tokens: Any, tags: Any, keys: tuple[str, str], where: str, number
             )
         if SEPARATOR in tag:
             raise DataError(f"{where}: the tag {tag!r:.40} has the control character U+001F")
-    return TaggedRow(tuple(tokens), tuple(tags), [number] * len(tokens))
+    return TaggedRow(tuple(tokens), tuple(tag.strip() for tag in tags), [number] * len(tokens))
 
 
 def _of_spans(text: Any, spans: Any, where: str, number: int) -> tuple[TaggedRow, int]:

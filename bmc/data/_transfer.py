@@ -186,11 +186,10 @@ def _check_kept(reference: str, keys: NDArray[np.uint64], kept: int, avoid: Data
 
 def _held_out(avoid: Dataset, rows: Many) -> NDArray[np.uint64]:
     """Return the keys of the validation and test rows, as they compare with unlabeled rows."""
-    parts: list[Many] = [avoid.validation.rows, avoid.test.rows]
-    is_files = len(parts[0]) > 0 and isinstance(parts[0][0], Path)
-    if avoid.kind == "image" and is_files and isinstance(rows, np.ndarray):
+    parts: list[Many] = [rows for rows in (avoid.validation.rows, avoid.test.rows) if len(rows)]
+    if avoid.kind == "image" and isinstance(rows, np.ndarray):
         parts = [_sized(part, rows.shape[1:]) for part in parts]
-    return np.concatenate([_keys(part, avoid.kind) for part in parts])
+    return np.concatenate([np.empty(0, np.uint64), *(_keys(part, avoid.kind) for part in parts)])
 
 
 def _keys(rows: Many, kind: str) -> NDArray[np.uint64]:

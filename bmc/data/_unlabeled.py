@@ -33,7 +33,11 @@ HINT = (
 
 
 def read(
-    reference: str, kind: str, columns: Sequence[str], features: Sequence[str] = ()
+    reference: str,
+    kind: str,
+    columns: Sequence[str],
+    features: Sequence[str] = (),
+    option: str = "--transfer-column",
 ) -> tuple[Many, str]:
     """Read the rows of a source without their labels.
 
@@ -44,6 +48,7 @@ def read(
             "array".
         columns: names of a table's text columns.
         features: names of a table's columns of numbers, in data of such rows.
+        option: the option that names the text columns, for messages.
 
     Returns:
         the rows, and their kind.
@@ -72,7 +77,7 @@ def read(
         check_file(path, "table with transfer rows")
         return unlabeled(path, features), "features"
     if ending in FORMATS:
-        return _of_table(path, columns), "text"
+        return _of_table(path, columns, option), "text"
     if ending == ".npz":
         check_file(path, "file with unlabeled rows")
         return unlabeled_rows(path)
@@ -128,24 +133,18 @@ def _lines(path: Path) -> list[tuple[str]]:
         ]
 
 
-def _of_table(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+def _of_table(path: Path, columns: Sequence[str], option: str) -> list[tuple[str, ...]]:
     """Return the named columns of a table.
 
     Raises:
         DataError: a column is missing, or a value is no text.
     """
     check_file(path, "table with transfer texts")
-    rows, values = records(path, columns)
-    try:
-        return [
-            tuple(values.text(*pair, number) for pair in zip(texts, columns, strict=True))
-            for number, texts in rows
-        ]
-    except DataError as error:
-        reason, is_column, _ = str(error).partition("Name yours with")
-        if not is_column:
-            raise
-        raise DataError(f"{reason}Name yours with --transfer-column") from error
+    rows, values = records(path, columns, f"Name yours with {option}")
+    return [
+        tuple(values.text(*pair, number) for pair in zip(texts, columns, strict=True))
+        for number, texts in rows
+    ]
 
 
 def _passed(rows: Any, kind: str, columns: int) -> Many:

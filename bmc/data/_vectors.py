@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.data._dataset import Dataset, Examples
+from bmc.data._dataset import Dataset, Examples, are_pairs
 from bmc.errors import DataError
 
 LIMITS: Mapping[str, int] = {"validation": 2_000, "test": 20_000}
@@ -30,8 +30,8 @@ class Reference:
 
 def compared(data: Dataset) -> Dataset:
     """Return data with as many validation and test rows as are compared with a reference."""
-    validation = _first(data.validation, LIMITS["validation"])
-    return replace(data, validation=validation, test=_first(data.test, LIMITS["test"]))
+    validation, test = (_spread(data, name, most) for name, most in LIMITS.items())
+    return replace(data, validation=validation, test=test)
 
 
 def with_reference(data: Dataset, reference: Reference) -> Dataset:
@@ -75,7 +75,11 @@ def labels_of(vectors: NDArray[np.float32], row_labels: NDArray[np.generic]) -> 
     return np.concatenate(columns, axis=1, dtype=np.float32)
 
 
-def _first(part: Examples, limit: int) -> Examples:
-    if len(part) <= limit:
+def _spread(data: Dataset, name: str, most: int) -> Examples:
+    """Return rows of a part at equal distances, which may be sorted by their class."""
+    part: Examples = getattr(data, name)
+    if len(part) <= most:
         return part
-    return replace(part, rows=part.rows[:limit], labels=part.labels[:limit])
+    size = 2 if are_pairs(data, part) else 1
+    firsts = size * (np.arange(most // size) * (len(part) // size) // (most // size))
+    return part.at((firsts[:, None] + np.arange(size)).ravel().tolist())

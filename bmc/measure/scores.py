@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ _Z = 1.96  # standard deviations on each side of 95 % of a normal distribution
 UNSEEN = 3.69
 """Upper 97.5 % limit of the number of rows that change, where none did: -ln(0.025)."""
 _BINS = 15  # of confidence
+_MATRIX = 100  # classes of a confusion matrix
+_CONFUSIONS = 50  # errors that are listed of more classes
 # Sums over resampled rows are products with a matrix (samples, rows) of at most so many numbers,
 # 40 MB; of more rows, and of more classes, the rows of each sample are taken one by one.
 _MAX_WEIGHTS = 10_000_000
@@ -26,7 +28,8 @@ _ROUNDING = 1e-20  # share of the squared labels below which their variance is n
 _MAX_EXACT = 2**24  # float32 adds whole numbers below it exactly
 NAMES = frozenset(
     {
-        *("accuracy", "macro_f1", "macro_precision", "macro_recall", "by_class", "confusion"),
+        *("accuracy", "macro_f1", "macro_precision", "macro_recall", "by_class"),
+        *("confusion", "confusions"),
         *("calibration_error", "mae", "mse", "r2", "rows"),
         *("micro_f1", "exact_match", "mean_average_precision"),
         *("recall_at_10", "spearman", "spearman_of_labels", "queries", "sentences", "pairs"),
@@ -89,35 +92,78 @@ def of_task(
     return scores | ranked
 
 
-def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the confusion matrix: counts of rows by true and predicted class (second axis)."""
-    classes = logits.shape[1]
-    table = np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2)
-    return table.reshape(classes, classes)
+def class_scores(
+    predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: int
+) -> dict[str, Any]:
+    """Return macro precision and recall, the same of each class with F1, and the confusions.
+
+    Means are over the classes that occur among labels or predictions. Of at most 100 classes there
+    is the confusion matrix, with the true classes as rows; of more, the rows of each class and the
+    most frequent errors, each as true class, predicted class and count: a matrix of 10,000 classes
+    has 100 million numbers.
+
+    Args:
+        predicted: predicted class of each row, int (rows).
+        truth: true class of each row, int (rows).
+        classes: number of classes.
+    """
+    correct, actual, predicted_rows = (
+        np.bincount(values, minlength=classes)
+        for values in (truth[predicted == truth], truth, predicted)
+    )
+    precision, recall = correct / np.maximum(predicted_rows, 1), correct / np.maximum(actual, 1)
+    f1, occurs = 2 * correct / np.maximum(actual + predicted_rows, 1), actual + predicted_rows > 0
+    ratios = {"precision": precision, "recall": recall, "f1": f1}
+    by_class = {name: values.tolist() for name, values in ratios.items()}
+    codes, counts = np.unique(truth * classes + predicted, return_counts=True)
+    means = {
+        "macro_precision": float(precision[occurs].mean()),
+        "macro_recall": float(recall[occurs].mean()),
+    }
+    if classes <= _MATRIX:
+        table = np.zeros(classes**2, np.int64)
+        table[codes] = counts
+        return {
+            **means,
+            "by_class": by_class,
+            "confusion": table.reshape(classes, classes).tolist(),
+        }
+    errors = sorted(
+        (-int(count), *divmod(int(code), classes))
+        for code, count in zip(codes, counts, strict=True)
+        if code // classes != code % classes
+    )
+    confusions = [[true, other, -count] for count, true, other in errors[:_CONFUSIONS]]
+    return {**means, "by_class": {**by_class, "rows": actual.tolist()}, "confusions": confusions}
 
 
-def missed_classes(table: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+def rows_of_classes(scored: Mapping[str, Any]) -> list[int]:
+    """Return the number of rows of each class, from `class_scores`."""
+    rows = scored["by_class"].get("rows")
+    return list(rows) if rows else [sum(counts) for counts in scored["confusion"]]
+
+
+def missed_classes(scored: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Return the classes without a correctly predicted row, each with its number of rows.
 
     Args:
-        table: confusion matrix (true classes, predicted classes).
+        scored: what `class_scores` returned.
     """
-    return [
-        (index, sum(counts))
-        for index, counts in enumerate(table)
-        if sum(counts) and not counts[index]
-    ]
+    recalls = zip(scored["by_class"]["recall"], rows_of_classes(scored), strict=True)
+    return [(index, rows) for index, (recall, rows) in enumerate(recalls) if rows and not recall]
 
 
-def worst_confusions(table: Sequence[Sequence[int]], most: int) -> list[tuple[int, int, int, int]]:
+def worst_confusions(scored: Mapping[str, Any], most: int) -> list[tuple[int, int, int, int]]:
     """Return the most frequent errors: true class, predicted class, count, rows of the class.
 
     Args:
-        table: confusion matrix (true classes, predicted classes).
+        scored: what `class_scores` returned.
         most: largest number of errors to return.
     """
-    counts = np.array(table, np.int64)
-    rows = counts.sum(axis=1)
+    rows = rows_of_classes(scored)
+    if "confusions" in scored:
+        return [(true, other, n, rows[true]) for true, other, n in scored["confusions"][:most]]
+    counts = np.array(scored["confusion"], np.int64)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
     pairs = (divmod(int(index), len(counts)) for index in order)

@@ -142,7 +142,7 @@ def class_rows(
             for kind, of_type in scored["by_type"].items()
         ]
     by_class = scored["by_class"]
-    rows = by_class.get("rows") or [sum(counts) for counts in scored["confusion"]]
+    rows = scores.rows_of_classes(scored)
     matrix = scored.get("confusion") or [[] for _ in labels]
     ratios = zip(by_class["precision"], by_class["recall"], by_class["f1"], strict=True)
     return [
@@ -155,10 +155,10 @@ def class_rows(
 
 def remarks(scored: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     """Return sentences about missed classes and, without a matrix, the most frequent errors."""
-    if "confusion" not in scored:
+    if not {"confusion", "confusions"} & scored.keys():
         return []
     names = [_short(label, _MAX_LABEL_IN_LINE) for label in labels]
-    missed = scores.missed_classes(scored["confusion"])
+    missed = scores.missed_classes(scored)
     sentences = [
         f"every row of class {names[index]} was missed ({count} of {count})"
         for index, count in missed[:_MAX_REMARKS]
@@ -166,7 +166,7 @@ def remarks(scored: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     if len(missed) > _MAX_REMARKS:
         sentences.append(f"classes missed altogether besides these: {len(missed) - _MAX_REMARKS}")
     if not has_matrix(labels):
-        errors = scores.worst_confusions(scored["confusion"], _MAX_REMARKS)
+        errors = scores.worst_confusions(scored, _MAX_REMARKS)
         sentences += [
             f"class {names[true]} was predicted as {names[predicted]}: {count} of {rows} rows"
             for true, predicted, count, rows in errors

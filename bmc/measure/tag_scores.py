@@ -66,22 +66,11 @@ def plain_scores(outputs: Logits, labels: Labels) -> dict[str, Any]:
     The keys are those of classification, with words as rows.
     """
     truth, predicted = labels[:, 0], outputs.argmax(axis=1)
-    table = scores.confusion(outputs, truth)
-    correct, actual, words = np.diag(table), table.sum(axis=1), table.sum(axis=0)
-    precision, recall = correct / np.maximum(words, 1), correct / np.maximum(actual, 1)
-    f1, occurs = 2 * correct / np.maximum(actual + words, 1), actual + words > 0
     by_row = _tags_by_row(truth, predicted, labels, outputs.shape[1])
     return {
         "accuracy": asdict(accuracy(outputs, labels)),
         "macro_f1": asdict(_macro_f1(*by_row)),
-        "macro_precision": float(precision[occurs].mean()),
-        "macro_recall": float(recall[occurs].mean()),
-        "by_class": {
-            "precision": precision.tolist(),
-            "recall": recall.tolist(),
-            "f1": f1.tolist(),
-        },
-        "confusion": table.tolist(),
+        **scores.class_scores(predicted, truth, outputs.shape[1]),
         "calibration_error": calibration_error(outputs, labels),
     }
 

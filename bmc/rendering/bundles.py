@@ -33,7 +33,9 @@ def compressed(result: Compressed | Exported) -> Rendered:
 def _lines(bundle: Bundle, first: Bundle) -> tuple[object, ...]:
     """Return a bundle's line, and its scores by class where they are not the first bundle's."""
     scores = scores_of(bundle)
-    is_same = bundle is not first and scores.get("confusion") == scores_of(first).get("confusion")
+    of_first = scores_of(first)
+    is_same = all(scores.get(name) == of_first.get(name) for name in ("confusion", "confusions"))
+    is_same = is_same and bundle is not first
     if bundle.manifest.task == TENSORS or is_same:
         return (line_of(bundle),)
     return (line_of(bundle), *models.by_class(scores, bundle.manifest.labels, "test"))

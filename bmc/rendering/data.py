@@ -98,6 +98,8 @@ def _short(row: object, features: Sequence[str] = (), kind: str = "text") -> str
         return " | ".join(row)[:100]
     if isinstance(row, np.ndarray):
         return f"{' x '.join(str(size) for size in row.shape)}, mean {row.mean():.3g}"
+    if isinstance(row, bytes):
+        return f"a picture of {len(row):,} bytes"
     return str(row)
 
 

@@ -102,27 +102,11 @@ def margin(outputs: Logits) -> NDArray[Any]:
 
 
 def all_scores(outputs: Logits, labels: NDArray[Any]) -> dict[str, Any]:
-    """Return accuracy, macro F1, precision and recall, the same of each class, and calibration.
-
-    Means are over the classes that occur among labels or predictions. The confusion matrix has the
-    true classes as rows.
-    """
-    table = scores.confusion(outputs, labels)
-    correct, actual, predicted_rows = np.diag(table), table.sum(axis=1), table.sum(axis=0)
-    precision, recall = correct / np.maximum(predicted_rows, 1), correct / np.maximum(actual, 1)
-    f1 = 2 * correct / np.maximum(actual + predicted_rows, 1)
-    occurs = actual + predicted_rows > 0
+    """Return accuracy, macro F1, precision and recall, the same of each class, and calibration."""
     return {
         "accuracy": asdict(scores.accuracy(outputs, labels)),
         "macro_f1": asdict(scores.macro_f1(outputs, labels)),
-        "macro_precision": float(precision[occurs].mean()),
-        "macro_recall": float(recall[occurs].mean()),
-        "by_class": {
-            "precision": precision.tolist(),
-            "recall": recall.tolist(),
-            "f1": f1.tolist(),
-        },
-        "confusion": table.tolist(),
+        **scores.class_scores(predicted(outputs), labels, outputs.shape[1]),
         "calibration_error": scores.calibration_error(outputs, labels),
     }
 

@@ -23,17 +23,27 @@ Values = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 
+_STEPS = 16  # of float32 in the standard deviation of labels
+
+
 def numbered(table: Table, name: str) -> tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]:
     """Return no classes, and the numbers (rows) of a table and of its official test part.
 
     Raises:
-        DataError: a label is no finite number, or all are the same.
+        DataError: a label is no finite number, all are the same, or they are too close together.
     """
     held = table.official_test.labels if table.official_test else ()
     numbers = _as_numbers(table.labels, name)
     if len(numbers) == 1 or np.ptp(numbers) == 0:
         raise DataError(
             f"data {name!r} has only the label {numbers[0]:g}; a regression needs different ones"
+        )
+    largest = float(np.abs(numbers).max())
+    if numbers.std() < _STEPS * float(np.spacing(np.float32(largest))):
+        raise DataError(
+            f"data {name!r} has labels up to {largest:g} that differ by {numbers.std():.3g} in the "
+            "standard deviation, which float32 hardly tells apart; subtract a constant from them, "
+            "such as their mean"
         )
     return (), numbers, _as_numbers(held, f"{name} (test part)")
 

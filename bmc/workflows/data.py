@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bmc import console
 from bmc.choices import Choice, about
 from bmc.contracts.data_sets import DATA_SETS
-from bmc.contracts.tasks import EMBEDDING, labeled_tasks
+from bmc.contracts.tasks import EMBEDDING, TOKENS, labeled_tasks
 from bmc.folds import Fold
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ class StudentsData:
 def data_record(data: Dataset, source: DataSource) -> dict[str, Any]:
     """Say in bmc.json which data this was, well enough to find it and to see that it changed."""
     # Pairs of texts to embed are split into single texts, and are read again from both columns.
-    columns = source.text_column if data.task == EMBEDDING else data.columns
+    # Words have no column of texts; a .jsonl file may have them under another name.
+    columns = source.text_column if data.task in (EMBEDDING, TOKENS) else data.columns
     return {
         "reference": source.data,
         "location": data.location,

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from bmc import bundle as bundles
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
-from bmc.contracts.tasks import TENSORS, task
+from bmc.contracts.tasks import TENSORS, TOKENS, task
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
 from bmc.inputs import Encoder, kind_of_rows
 from bmc.inputs.features import FeatureEncoder
@@ -127,7 +127,12 @@ def find_bundle(reference: str | None, images: Path | None = None) -> Bundle:
 
 
 def text_columns_of(bundle: Bundle) -> tuple[str, ...]:
-    """Return the text columns of the data that a bundle's model was trained on."""
+    """Return the text columns of the data that a bundle's model was trained on.
+
+    A model of words predicts texts, which its data may not have had.
+    """
+    if bundle.manifest.task == TOKENS:
+        return ("text",)
     data = bundle.manifest.lineage.get("data")
     columns = data.get("text_columns") if isinstance(data, dict) else None
     if isinstance(columns, list) and columns and all(isinstance(name, str) for name in columns):

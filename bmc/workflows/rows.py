@@ -180,7 +180,13 @@ def _table(path: Path, columns: Sequence[str]) -> list[InputRow]:
     if path.suffix.lower() == _LINES_SUFFIX:
         with path.open("rb") as file:
             return list(_lines(file, str(path)))
-    columns = _only_column(path) or columns
+    only = _only_column(path)
+    if only and len(only[0].split()) > 1 and only != [*columns]:
+        console.note(
+            f"{path}: the first line, {only[0]!r:.60}, is taken for the column's name, and is not "
+            "predicted; rename a file of texts alone to .txt"
+        )
+    columns = only or columns
     read, values = records(path, columns)
     rows = []
     for number, texts in read:

@@ -17,7 +17,7 @@ from bmc import artifact, console, workspace
 from bmc import bundle as bundles
 from bmc.contracts import families
 from bmc.contracts.signals import SIGNALS, signal
-from bmc.contracts.tasks import EMBEDDING, GENERATION, labeled_tasks
+from bmc.contracts.tasks import EMBEDDING, GENERATION, TOKENS, labeled_tasks
 from bmc.data import Dataset, Fold
 from bmc.errors import UnknownError, UsageError
 from bmc.inputs import kind_of_rows
@@ -294,7 +294,7 @@ def _difference(manifest: Mapping[str, Any], reference: str, data: Dataset) -> s
         )
     columns = trained_on.get("text_columns")
     tasks = (data.task, GENERATION)  # a generator's task is its own, whatever the labels
-    if data.task == EMBEDDING:  # of pairs, each text is a row
+    if data.task in (EMBEDDING, TOKENS):  # whose rows have no columns
         columns = data.columns
     if manifest["task"] not in tasks or (columns and len(columns) != len(data.columns)):
         return "it has another task or other text columns"

@@ -101,6 +101,10 @@ def test_nan_in_a_series_is_named_with_row_and_step(tmp_path: Path) -> None:
         ({"series": SERIES[0, 0], "labels": LABELS}, "must be \\(rows, steps, channels\\)"),
         ({"series": SERIES.astype(str), "labels": LABELS}, "must hold numbers"),
         ({"series": SERIES[0], "lengths": [4, 4], "labels": LABELS}, "lengths add up to 8"),
+        (
+            {"series": SERIES[..., 0], "lengths": [4] * 40, "labels": LABELS},
+            r"lengths add up to 160 \(of one channel: give .*\[:, :, None\]\)",
+        ),
         ({"series": SERIES, "lengths": [10] * 40, "labels": LABELS}, "row 1 has length 10"),
         ({"series": SERIES[0], "lengths": [0, 9], "labels": LABELS}, "row 1 has length 0"),
         ({"images": SERIES, "labels": LABELS}, "must be uint8"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bmc import data as datasets
-from bmc.data import Examples, Table, histogram, split
+from bmc.data import Dataset, Examples, Table, compared, histogram, split
 from bmc.errors import DataError, UnknownError
 
 
@@ -238,3 +240,17 @@ def test_a_tsv_file_whose_quoted_texts_have_lines_and_tabs_is_read(tmp_path: Pat
     path.write_text(f'text\tlabel\n"one\n\tindented"\ta\n{rows}')
     data = datasets.load(str(path))
     assert ("one\n\tindented",) in {*data.train.rows, *data.validation.rows, *data.test.rows}
+
+
+def test_rows_that_are_compared_with_a_reference_are_spread_over_all(reviews: Dataset) -> None:
+    """They may be sorted by their class."""
+    rows = tuple((f"text {number}",) for number in range(2_500))
+    part = Examples(rows, tuple(number // 500 for number in range(2_500)))
+    data = replace(reviews, task="embedding", validation=part)
+    chosen = compared(data).validation
+    assert len(chosen) == 2_000
+    assert np.bincount(np.array(chosen.labels)).tolist() == [400] * 5
+    pairs = replace(part, labels=tuple(number // 2 / 1250 for number in range(2_500)))
+    chosen = compared(replace(data, validation=pairs)).validation
+    assert chosen.labels[::2] == chosen.labels[1::2]
+    assert chosen.labels[-1] > 0.99

@@ -241,3 +241,10 @@ def test_a_column_that_the_first_object_lacks_is_missed_aloud(tmp_path: Path) ->
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(DataError, match="'b'"):
         load(path, "all")
+
+
+def test_all_names_columns_without_the_space_of_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    rows = [f"{number}, {number * 7 % 11}, {'ab'[number % 2]}" for number in range(40)]
+    path.write_text("\n".join(["age, income, y", *rows]))
+    assert load(path, "all").features == load(path, "age,income").features == ("age", "income")

@@ -123,3 +123,14 @@ def test_a_test_part_whose_labels_are_all_minus_1_is_not_held_out(repository: Pa
         (repository / f"{part}.csv").write_text("\n".join(["text,label", *lines]))
     data = datasets.load(f"hf:{repository}", task="regression")
     assert {text for (text,) in data.test.rows} == {f"validation text {i}" for i in range(12)}
+
+
+def test_a_labeled_validation_part_is_the_one_to_choose_by(repository: Path) -> None:
+    for part, count in (("train", 60), ("validation", 12), ("test", 10)):
+        lines = [f"{part} text {number},{'ab'[number % 2]}" for number in range(count)]
+        (repository / f"{part}.csv").write_text("\n".join(["text,label", *lines]))
+    data = datasets.load(f"hf:{repository}")
+    assert {text for (text,) in data.validation.rows} == {f"validation text {i}" for i in range(12)}
+    assert {text for (text,) in data.test.rows} == {f"test text {i}" for i in range(10)}
+    assert len(data.train) == 60
+    assert "validation is the part to choose by" in data.summary.notes

@@ -186,3 +186,18 @@ def test_half_a_surrogate_pair_is_refused_with_its_line(tmp_path: Path, key: str
     (tmp_path / "a.jsonl").write_text(json.dumps(record))
     with pytest.raises(DataError, match=r"line 1 holds half of a surrogate pair"):
         load(str(tmp_path / "a.jsonl"))
+
+
+def test_white_space_around_a_tag_makes_no_other_tag(tmp_path: Path) -> None:
+    path = tmp_path / "tagged.jsonl"
+    rows = [
+        {"tokens": ["a", f"dog{n}"], "tags": ["DET", "NOUN " if n % 2 else "NOUN"]}
+        for n in range(40)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert load(str(path)).labels == ("DET", "NOUN")
+
+
+def test_a_data_set_of_a_hub_is_refused_with_the_way_out() -> None:
+    with pytest.raises(DataError, match=r"hf:conll2003 is none: save its rows as \.jsonl"):
+        load("hf:conll2003", text_columns=("tokens",), label_column="ner_tags")

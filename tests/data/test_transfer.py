@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from bmc import data as datasets
 from bmc import memory
-from bmc.data import Dataset, Table, fresh_rows, split, transfer_rows, words_in_memory
+from bmc.data import Dataset, Examples, Table, fresh_rows, split, transfer_rows, words_in_memory
 from bmc.errors import DataError, SettingError, UnknownError
 
 SHAPE = (8, 6, 1)
@@ -358,3 +359,17 @@ def test_held_out_images_of_a_hub_are_found_among_files(tmp_path: Path) -> None:
     data = split(Table([file.read_bytes() for file in files], labels, kind="image"), "hub")
     transfer = transfer_rows(f"imagefolder:{tmp_path / 'images'}", 99, data)
     assert transfer.held_out == len(data.validation) + len(data.test)
+
+
+def test_held_out_images_of_a_hub_are_found_among_arrays(tmp_path: Path) -> None:
+    for number in range(60):
+        save(tmp_path / "images" / f"{number}.png", number)
+    files = sorted((tmp_path / "images").iterdir())
+    labels = ["ab"[number % 2] for number in range(60)]
+    data = split(Table([file.read_bytes() for file in files], labels, kind="image"), "hub")
+    arrays = tmp_path / "more.npz"
+    np.savez(arrays, images=np.stack([pixels(number) for number in range(70)]))
+    transfer = transfer_rows(str(arrays), 99, data)
+    assert transfer.held_out == len(data.validation) + len(data.test)
+    without = replace(data, test=Examples((), ()))
+    assert transfer_rows(str(arrays), 99, without).held_out == len(data.validation)

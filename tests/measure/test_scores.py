@@ -123,8 +123,33 @@ def test_rows_that_are_not_finite_have_a_calibration_error() -> None:
 
 def test_the_confusion_matrix_has_true_classes_down_and_answers_across() -> None:
     labels, predictions = np.array([0, 0, 0, 2]), np.array([0, 1, 1, 2])
-    result = scores.confusion(logits_of(predictions, 3), labels)
-    assert result.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
+    result = scores.of_task("classification", logits_of(predictions, 3), labels)
+    assert result["confusion"] == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_of_many_classes_the_most_frequent_errors_are_listed_in_place_of_a_matrix() -> None:
+    """A matrix of 5,000 classes would be 25 million numbers in the model's manifest."""
+    labels = np.arange(5_000)
+    predictions = np.where(labels % 2, labels, (labels + 1) % 5_000)
+    labels, predictions = np.append(labels, [0, 0]), np.append(predictions, [1, 1])
+    result = scores.class_scores(predictions, labels, 5_000)
+    assert "confusion" not in result
+    assert result["confusions"][:2] == [[0, 1, 3], [2, 3, 1]]
+    assert len(json.dumps(result, indent=2)) < 1_000_000
+    assert result["macro_recall"] == 0.5
+    assert scores.worst_confusions(result, 1) == [(0, 1, 3, 3)]
+    assert scores.missed_classes(result)[:2] == [(0, 3), (2, 1)]
+
+
+def test_lists_and_matrices_of_errors_say_the_same() -> None:
+    generator = np.random.default_rng(0)
+    labels, predictions = generator.integers(0, 20, (2, 500))
+    few, many = (scores.class_scores(predictions, labels, classes) for classes in (20, 200))
+    assert "confusion" in few
+    assert "confusions" in many
+    assert scores.worst_confusions(few, 30) == scores.worst_confusions(many, 30)
+    assert scores.rows_of_classes(few) == scores.rows_of_classes(many)[:20]
+    assert few["macro_precision"] == many["macro_precision"]
 
 
 def test_a_class_that_no_row_has_scores_zero_and_divides_by_nothing() -> None:

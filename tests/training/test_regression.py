@@ -16,8 +16,8 @@ from torch import Tensor
 import bmc
 from bmc import artifact, bundle
 from bmc import data as datasets
-from bmc.data import Dataset
-from bmc.errors import SettingError
+from bmc.data import Dataset, Table, split
+from bmc.errors import DataError, SettingError
 from bmc.model import Model
 from bmc.models import mlp
 from bmc.training.batches import Rows
@@ -201,3 +201,10 @@ def test_a_teacher_answers_in_fp32_whose_numbers_bf16_could_not_tell_apart(
         mean, scale = mean_and_scale(few.train.labels)
         expected = (teacher.module(**rows.inputs) - mean) / scale
     torch.testing.assert_close(answers, expected, atol=1e-4, rtol=0)
+
+
+def test_labels_that_float32_cannot_tell_apart_are_refused(numbers: Dataset) -> None:
+    seconds = [f"{1.7e9 + 10 * number}" for number in range(40)]
+    table = Table([(f"text {number}",) for number in range(40)], seconds)
+    with pytest.raises(DataError, match=r"float32 hardly tells apart; subtract a constant"):
+        split(table, "times", ("text",), "regression")

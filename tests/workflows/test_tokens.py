@@ -354,3 +354,19 @@ def test_folds_and_plain_tags_are_scored_by_accuracy(
     pooled = json.loads(out)["pooled"]
     assert pooled["accuracy"]["low"] <= pooled["accuracy"]["value"]
     assert "span_f1" not in pooled
+
+
+def test_words_and_tags_under_other_keys_are_found_again(
+    workspace: Path, made: Path, bmc: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "named.jsonl"
+    content = [{"words": words, "ner": tags} for words, tags in rows()]
+    path.write_text("\n".join(map(json.dumps, content)))
+    named = ("--data", path, "--text-column", "words", "--label-column", "ner")
+    options = ("--task", "tokens", "--max-length", "16", "--epochs", "1")
+    code, _, err = bmc("train", made / "bert", *named, *options, "-o", workspace / "named")
+    assert code == 0, err
+    code, _, err = bmc("export", "named", "--target", "onnx")
+    assert code == 0, err
+    code, _, err = bmc("predict", "named-onnx", TEXT)
+    assert code == 0, err

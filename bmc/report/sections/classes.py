@@ -15,6 +15,7 @@ from bmc.report.templates import render
 _MAX_CLASSES = 100  # with more classes, the largest confusions are listed instead of the matrix
 _MAX_CELLS = 24_000  # cells of all matrices of a page, which then take about a megabyte
 _CONFUSIONS = 50
+_PARTS = ("by_class", "by_type", "confusion", "confusions")
 _ROWS = 200  # classes of a table; of more, those with the lowest F1
 
 
@@ -71,7 +72,7 @@ def section(report: Report) -> Markup:
     groups: dict[str, list[Line]] = {}
     for line in report.lines:
         if tables.has_classes(line.scores):
-            parts = [line.scores.get(name) for name in ("by_class", "by_type", "confusion")]
+            parts = [line.scores.get(name) for name in _PARTS]
             key = json.dumps([line.data, line.labels, *parts], sort_keys=True)
             groups.setdefault(key, []).append(line)
     if not groups:
@@ -98,7 +99,7 @@ def _entry(lines: Sequence[Line], has_matrix: bool) -> ClassScores:
     left_out = max(len(rows) - _ROWS, 0)
     if left_out:
         rows = sorted(rows, key=lambda row: row.f1)[:_ROWS]
-    confusion = [] if has_matrix else line.scores.get("confusion", [])
+    lists_errors = not has_matrix and {"confusion", "confusions"} & line.scores.keys()
     return ClassScores(
         [each.name for each in lines],
         tables.line(line.scores, "held-out"),
@@ -109,7 +110,7 @@ def _entry(lines: Sequence[Line], has_matrix: bool) -> ClassScores:
         [
             (line.labels[true], line.labels[prediction], count, of_class)
             for true, prediction, count, of_class in (
-                scores.worst_confusions(confusion, _CONFUSIONS) if confusion else []
+                scores.worst_confusions(line.scores, _CONFUSIONS) if lists_errors else []
             )
         ],
         left_out,
