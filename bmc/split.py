@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,7 @@ def parts_of_groups(
         np.array(groups), return_inverse=True, return_counts=True
     )
     shares = counts / len(keys)
-    # A group that is larger than a part should be is for training, as far as others fill the parts.
-    is_large = shares > _LARGE
+    is_large = shares > _LARGE  # for training, as far as others fill the other parts
     order = np.array(
         sorted(
             range(len(names)),
@@ -123,6 +123,11 @@ def parts_of_groups(
     for part in (TEST, VALIDATION):
         parts[(parts != part) & (parts != TEST) & np.isin(keys, keys[parts == part])] = -1
     return parts
+
+
+def has_large_group(groups: Sequence[str]) -> bool:
+    """Tell whether a group has more than 30 % of the rows, which decides its part."""
+    return bool(groups) and max(Counter(groups).values()) / len(groups) > _LARGE
 
 
 def _groups(sizes: NDArray[np.float64], share: float, left: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,16 @@ def test_a_group_that_is_larger_than_a_part_should_be_is_for_training() -> None:
         assert {parts[at] for at, name in enumerate(groups) if name == first} == {TRAIN}
         assert 30 <= (parts == VALIDATION).sum() <= 120
         assert 60 <= (parts == TEST).sum() <= 200
+
+
+def test_groups_that_former_versions_split_otherwise_are_other_data() -> None:
+    rows = [(f"text {number}",) for number in range(60)]
+    labels, names = ["ab"[number % 2] for number in range(60)], [str(n % 6) for n in range(60)]
+    even = split(Table(rows, labels, groups=names), "even", ("text",))
+    large = split(Table(rows, labels, groups=["0"] * 20 + names[20:]), "large", ("text",))
+    digest = hashlib.sha256()
+    for (text,), label in zip(rows, labels, strict=True):
+        digest.update(text.encode() + b"\x1f" + label.encode() + b"\x1e")
+    digest.update("\x1f".join(names).encode())
+    assert even.fingerprint == digest.hexdigest()
+    assert large.fingerprint != even.fingerprint

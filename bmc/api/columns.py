@@ -29,13 +29,8 @@ def read_columns(path: Path, columns: Sequence[str], label: str) -> dict[str, An
         raise DataError(f"{path} is no table: {', '.join(FORMATS)} are read")
     if not path.is_file():
         raise UnknownError(f"no file {str(path)!r}")
-    try:
-        rows = list(records(path, (*columns, label))[0])
-    except DataError as error:
-        reason = str(error).partition(" Name yours with")[0]
-        raise DataError(
-            f"{reason} Name the input's columns with columns=[...], the labels' with label_column"
-        ) from error
+    way_out = "Name the input's columns with columns=[...], the labels' with label_column"
+    rows = list(records(path, (*columns, label), way_out)[0])
     numbers: list[list[float]] = []
     labels: list[Any] = []
     for row_number, (*values, row_label) in rows:

@@ -198,7 +198,9 @@ def distill(
         teachers = [teacher]
     else:
         teachers = list(teacher)
-    named = teacher if isinstance(teacher, str) else [reference_of(each) for each in teachers]
+    named: str | list[str] = (
+        teacher if isinstance(teacher, str) else [reference_of(each) for each in teachers]
+    )
     recorded = data_of(named, None if data is None else "")
     with call(verbose, progress, *teachers):
         data = named_data(
@@ -215,15 +217,12 @@ def distill(
     output_path = path_of(output)
     if wrapped and output_path is None:
         output_path = workspace.root() / f"{name.removeprefix(PREFIX)}-distilled"
-    references: str | list[str] = [reference_of(each) for each in teachers]
-    if isinstance(teacher, str):
-        references = teacher
     with referenced(transfer) as unlabeled, call(verbose, progress, *teachers, student):
         distillation = Distillation(
             student=name, settings=student_settings or {}, transfer=unlabeled, **values
         )
         files = Output(output_path, force)
-        result = distilling.distill(references, source, distillation, files)
+        result = distilling.distill(named, source, distillation, files)
     return ModelHandle(result.path, result.code or "")
 
 

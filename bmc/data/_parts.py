@@ -19,7 +19,15 @@ from bmc.data._summary import summarize
 from bmc.errors import DataError
 from bmc.folds import Fold
 from bmc.inputs import Many
-from bmc.split import TRAIN, VALIDATION, content_of, keys_of, parts_of, parts_of_groups
+from bmc.split import (
+    TRAIN,
+    VALIDATION,
+    content_of,
+    has_large_group,
+    keys_of,
+    parts_of,
+    parts_of_groups,
+)
 from bmc.stored_rows import StoredRows
 
 
@@ -157,6 +165,8 @@ def _fingerprint(table: Table, task: str, fold: Fold | None, is_built_in: bool) 
     if table.official_test and not is_built_in:
         digest.update(f"{len(table.rows)} rows, {len(table.official_test.rows)} to test".encode())
     digest.update("\x1f".join(table.groups).encode())
+    if has_large_group(table.groups):  # former versions split such groups otherwise
+        digest.update(b"large groups are for training")
     is_files = len(table.rows) > 0 and isinstance(table.rows[0], Path)
     if table.validation is not None and is_files:  # lists of files change while the files stay
         digest.update(np.packbits(table.validation).tobytes())

@@ -72,6 +72,8 @@ class EncoderOptions:
     Args:
         max_length: largest number of tokens of a text; longer texts are truncated, or read in
             overlapping windows where words are classified.
+        prompt: name of a sentence-transformers folder's prompt, which is put before each text to
+            embed; "" for the folder's default.
     """
 
     max_length: int = 128

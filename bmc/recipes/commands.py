@@ -34,7 +34,7 @@ class Preview:
     steps: tuple[PlannedStep, ...]
 
 
-def preview(path: str | Path, options: RunOptions = RunOptions()) -> Preview:  # noqa: B008  frozen
+def preview(path: str | Path, options: RunOptions = RunOptions()) -> Preview:
     """Check a recipe, and return what it will do; nothing is run.
 
     Args:
@@ -47,7 +47,7 @@ def preview(path: str | Path, options: RunOptions = RunOptions()) -> Preview:  #
     return _prepared(path, options)[0]
 
 
-def run_recipe(path: str | Path, options: RunOptions = RunOptions()) -> PlanResult:  # noqa: B008  frozen
+def run_recipe(path: str | Path, options: RunOptions = RunOptions()) -> PlanResult:
     """Run the steps of a recipe that are not done yet; measure, report and judge its bundles.
 
     Args:

@@ -40,7 +40,7 @@ def collect(
     run: Run | None,
     reference: str | None = None,
     folders: Sequence[Path] | None = None,
-    floor: Floor = Floor(),  # noqa: B008  frozen
+    floor: Floor = Floor(),
 ) -> Report:
     """Read bundles, and join them with a bench.
 

@@ -28,7 +28,7 @@ TITLES = ("p50 ms", "times faster")
 
 def device_runs(
     folders: Sequence[Path],
-    settings: BenchSettings = BenchSettings(),  # noqa: B008  frozen
+    settings: BenchSettings = BenchSettings(),
 ) -> list[Run]:
     """Return a bench of each device that measured some of these bundles: the one with most of them.
 

@@ -53,9 +53,9 @@ _PLAN = "plan of the finalists"  # seconds for them, as long as the same is aske
 def compress(
     reference: str | None,
     target: str,
-    budgets: Budgets = Budgets(),  # noqa: B008  frozen
-    options: SearchOptions = SearchOptions(),  # noqa: B008  frozen
-    files: Files = Files(),  # noqa: B008  frozen
+    budgets: Budgets = Budgets(),
+    options: SearchOptions = SearchOptions(),
+    files: Files = Files(),
 ) -> Found:
     """Search for a compressed model within budgets, and write the Pareto front as bundles.
 

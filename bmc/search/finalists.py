@@ -23,7 +23,7 @@ from bmc.search.chain import Effort
 from bmc.search.effects import start_of
 from bmc.search.expected import Expectation, fitted
 from bmc.search.full_training import FullTraining, ShortTraining, Trained
-from bmc.search.halving import beats, is_affordable
+from bmc.search.halving import dominates, is_affordable
 from bmc.search.objective import FAILURES
 from bmc.search.space import Candidate
 from bmc.search.trials import Kept, Trials, best_of, best_rung, ranking, seconds_of
@@ -353,7 +353,7 @@ def front_of(
     finalists: Sequence[Finalist],
     limits: Limits,
     budgets: Budgets,
-    expectation: Expectation = Expectation(),  # noqa: B008  frozen
+    expectation: Expectation = Expectation(),
 ) -> tuple[list[Finalist], str]:
     """Return the front within the limits, and one sentence that says what was found.
 
@@ -398,9 +398,9 @@ def front_of(
 def _not_beaten(
     some: Sequence[Finalist], others: Sequence[Finalist], objectives: Sequence[str]
 ) -> list[Finalist]:
-    """Return the finalists that no other one beats in every objective."""
+    """Return the finalists that no other one dominates in every objective."""
     return [
         each
         for each in some
-        if not any(beats(other.measured, each.measured, objectives) for other in others)
+        if not any(dominates(other.measured, each.measured, objectives) for other in others)
     ]

@@ -91,7 +91,7 @@ def is_promoted(
     if limits.drop is not None and mine.drop <= limits.drop and not mine.failure:
         return False
     peers = [other for other in others if is_affordable(other, limits)]
-    better = sum(beats(other, mine, objectives) for other in peers)
+    better = sum(dominates(other, mine, objectives) for other in peers)
     return better < -(-(len(peers) + 1) // FACTOR)
 
 
@@ -102,7 +102,7 @@ def is_affordable(measured: Measured, limits: Limits) -> bool:
     )
 
 
-def beats(one: Measured, other: Measured, objectives: Sequence[str]) -> bool:
+def dominates(candidate: Measured, other: Measured, objectives: Sequence[str]) -> bool:
     """Tell whether a candidate is as good as another in every objective, and better in one."""
-    pairs = [(one.of(name), other.of(name)) for name in objectives]
-    return all(mine <= its for mine, its in pairs) and any(mine < its for mine, its in pairs)
+    pairs = [(candidate.of(name), other.of(name)) for name in objectives]
+    return all(value <= its for value, its in pairs) and any(value < its for value, its in pairs)

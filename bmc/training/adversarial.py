@@ -218,9 +218,6 @@ class _Adversarial(Epochs):
         features = features_of(generated_images(average, rows, self._size))
         return frechet_distance(features, self._real_features)
 
-    def is_better(self, score: float, best: float) -> bool:
-        return not score > best
-
 
 def _check(settings: TrainingSettings) -> None:
     defaults = TrainingSettings()

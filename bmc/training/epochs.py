@@ -122,8 +122,7 @@ class Epochs(ABC):
             step: number of the step in the run, from 0.
         """
 
-    @abstractmethod
-    def end_step(self, step: int) -> None:
+    def end_step(self, step: int) -> None:  # noqa: B027  most have nothing to do then
         """Run at the end of a step, after `after_step`.
 
         Args:
@@ -134,9 +133,9 @@ class Epochs(ABC):
     def score(self) -> float:
         """Return the score of the result on validation rows."""
 
-    @abstractmethod
     def is_better(self, score: float, best: float) -> bool:
         """Return whether a score is at least as good as the best so far."""
+        return not score > best if self.lower_is_better else score >= best
 
     def fit(self, module: nn.Module, after_step: AfterStep | None) -> None:
         """Train until the last epoch, or until the score stops improving.

@@ -161,14 +161,8 @@ class _Supervised(Epochs):
             loss = loss + settings.l1 * _l1_norm(self._parameters)
         return loss
 
-    def end_step(self, step: int) -> None:
-        """Do nothing: metrics are added as losses are computed."""
-
     def score(self) -> float:
         return self._scoring(self._networks)
-
-    def is_better(self, score: float, best: float) -> bool:
-        return score >= best
 
 
 @torch.no_grad()

@@ -234,9 +234,6 @@ class _Masked(Epochs):
             collective.sum_tensor(total)
         return total
 
-    def end_step(self, step: int) -> None:
-        """Do nothing: there is no work after a step."""
-
     @torch.no_grad()
     def score(self) -> float:
         self._networks.eval()
@@ -248,9 +245,6 @@ class _Masked(Epochs):
             right += int((self._logits(inputs, chosen).argmax(1) == labels).sum())
             total += len(labels)
         return right / max(total, 1)
-
-    def is_better(self, score: float, best: float) -> bool:
-        return score >= best
 
     def _hide(
         self, rows: Rows, indices: array[int], random: torch.Generator | None = None

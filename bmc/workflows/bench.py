@@ -30,7 +30,7 @@ class Benched:
 
 def bench(
     references: Sequence[str],
-    measurement: Measurement = Measurement(),  # noqa: B008  frozen
+    measurement: Measurement = Measurement(),
     save: Path | None = None,
 ) -> Benched:
     """Measure bundles alternately, and save the raw samples.

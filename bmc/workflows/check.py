@@ -29,7 +29,7 @@ class BundleCheck:
 
 def check(
     reference: str | None = None,
-    checking: Checking = Checking(),  # noqa: B008  frozen
+    checking: Checking = Checking(),
 ) -> BundleCheck:
     """Compare the hashes of a bundle's files, then its outputs for its golden rows.
 

@@ -20,7 +20,7 @@ def compare(
     length: int = 32,
     launches: int = 5,
     rounds: int = 6,
-    device: Device = Device(),  # noqa: B008  frozen
+    device: Device = Device(),
 ) -> Report:
     """Compare bundles; the newest bench that measured just these is used, else they are measured.
 

@@ -40,9 +40,9 @@ class RunnerFolder:
 
 def bench(
     references: Sequence[str],
-    measurement: Measurement = Measurement(),  # noqa: B008  frozen
+    measurement: Measurement = Measurement(),
     save: Path | None = None,
-    device: Device = Device(),  # noqa: B008  frozen
+    device: Device = Device(),
 ) -> Benched:
     """Measure bundles on a device, or read what a runner measured there, and save the samples.
 

@@ -49,8 +49,8 @@ _FEW_STEPS = 200
 def distill(
     teacher: str | Sequence[str],
     source: DataSource,
-    settings: Distillation = Distillation(),  # noqa: B008  frozen
-    files: Output = Output(),  # noqa: B008  frozen
+    settings: Distillation = Distillation(),
+    files: Output = Output(),
 ) -> Distilled:
     """Train a small student on a teacher's outputs, and write the student's model directory.
 

@@ -22,8 +22,8 @@ from bmc.workflows.options import SampledFiles
 def export(
     reference: str | None,
     targets: Sequence[str],
-    options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
-    files: SampledFiles = SampledFiles(),  # noqa: B008  frozen
+    options: ExportOptions = ExportOptions(),
+    files: SampledFiles = SampledFiles(),
     arrays: SamplesInMemory | None = None,
 ) -> Exported:
     """Write a bundle for each target, compare its outputs with PyTorch's, and score it.

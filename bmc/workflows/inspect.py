@@ -57,8 +57,8 @@ class InspectedBundle:
 
 def inspect(
     reference: str | None,
-    settings: InspectSettings = InspectSettings(),  # noqa: B008  frozen
-    files: Files = Files(),  # noqa: B008  frozen
+    settings: InspectSettings = InspectSettings(),
+    files: Files = Files(),
 ) -> InspectedModel | InspectedBundle | InspectedOnnx:
     """Inspect a model and write an HTML page; of a bundle, list what its runtime executes.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc import artifact, workspace
+from bmc import artifact, console, workspace
 from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.contracts.tasks import EMBEDDING
@@ -136,6 +136,39 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
         if not where and any(flags.any() for flags in seen_rows):
             where = str(record["reference"])
     return Overlap(int(seen_rows[0].sum()), int(seen_rows[1].sum()), where, tuple(unknown))
+
+
+def refuse_learned(role: str, folder: Path, data: Dataset, way_out: str = "") -> None:
+    """Refuse a model that has learned rows of the test split.
+
+    Validation rows that it has learned, and data that cannot be compared, are reported.
+
+    Args:
+        role: what the model is for, such as "teacher".
+        folder: the model directory, or a bundle.
+        data: the data with its present split.
+        way_out: what to do, for the message.
+
+    Raises:
+        UsageError: the model has learned rows of the test split.
+    """
+    shared = overlap(folder, data)
+    if shared.test:
+        raise UsageError(
+            f"the {role} {folder} was trained on {shared.test} of the {len(data.test)} rows that "
+            f"are held out here (from {shared.where}): the student's score would be too high"
+            f"{way_out}"
+        )
+    if shared.validation:
+        console.note(
+            f"the {role} {folder} was trained on {shared.validation} of the "
+            f"{len(data.validation)} validation rows: their score will be too high"
+        )
+    for reason in shared.unknown:
+        console.note(
+            f"not known whether the {role} {folder} was trained on rows that are held out here: "
+            f"{reason}"
+        )
 
 
 def _unrecorded(folder: Path, manifest: Mapping[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ def compress_file(
     step: str,
     change: Change,
     files: CompressedFiles,
-    samples: InMemory = InMemory(),  # noqa: B008  frozen
+    samples: InMemory = InMemory(),
     max_drop: float | None = None,
 ) -> Exported:
     """Change the weights of an ONNX file, and write a bundle for each target.

@@ -76,8 +76,8 @@ class InspectedOnnx:
 
 def inspect_file(
     path: Path,
-    settings: InspectSettings = InspectSettings(),  # noqa: B008  frozen
-    files: Files = Files(),  # noqa: B008  frozen
+    settings: InspectSettings = InspectSettings(),
+    files: Files = Files(),
 ) -> InspectedOnnx:
     """Describe an ONNX file, and run it once on generated inputs for its costs by layer.
 

@@ -29,7 +29,7 @@ def quantize_file(
     path: Path,
     quantization: Quantization,
     files: QuantizedFiles,
-    samples: InMemory = InMemory(),  # noqa: B008  frozen
+    samples: InMemory = InMemory(),
     max_drop: float | None = None,
 ) -> Exported:
     """Quantize an ONNX file on samples, and write a bundle for each target.

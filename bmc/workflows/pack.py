@@ -47,7 +47,7 @@ class UnpackedBundle:
 
 def pack(
     reference: str | None = None,
-    options: PackedOutput = PackedOutput(),  # noqa: B008  frozen
+    options: PackedOutput = PackedOutput(),
 ) -> PackedBundle:
     """Write a bundle's listed files into one file; the same bundle gives the same bytes.
 
@@ -74,7 +74,7 @@ def pack(
 
 def unpack(
     reference: str,
-    options: UnpackedOutput = UnpackedOutput(),  # noqa: B008  frozen
+    options: UnpackedOutput = UnpackedOutput(),
 ) -> UnpackedBundle:
     """Write the folder of a packed bundle, after all its files were checked.
 

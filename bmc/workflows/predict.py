@@ -50,7 +50,7 @@ class PredictedRows:
 def predict_arguments(
     reference: str | None,
     arguments: Sequence[str],
-    options: PredictOptions = PredictOptions(),  # noqa: B008  frozen
+    options: PredictOptions = PredictOptions(),
     stream: TextIO | None = None,
 ) -> PredictedRows:
     """Find a bundle, read the rows of a command line, and predict them.

@@ -31,9 +31,9 @@ _OF_FILES: Mapping[str, Any] = {"unstructured": zero_unstructured, "nm": zero_nm
 
 def prune(
     reference: str | None,
-    pruning: Pruning = Pruning(),  # noqa: B008  frozen
-    tuning: Tuning = Tuning(),  # noqa: B008  frozen
-    files: CompressedFiles = CompressedFiles(),  # noqa: B008  frozen
+    pruning: Pruning = Pruning(),
+    tuning: Tuning = Tuning(),
+    files: CompressedFiles = CompressedFiles(),
 ) -> Compressed | Exported:
     """Prune a model directory, or an ONNX file, of which bundles are written.
 
@@ -56,9 +56,9 @@ def prune(
 
 def prune_model(
     reference: str | None,
-    pruning: Pruning = Pruning(),  # noqa: B008  frozen
-    tuning: Tuning = Tuning(),  # noqa: B008  frozen
-    files: Files = Files(),  # noqa: B008  frozen
+    pruning: Pruning = Pruning(),
+    tuning: Tuning = Tuning(),
+    files: Files = Files(),
 ) -> Compressed:
     """Prune a model, fine-tune it, and write its model directory.
 
@@ -117,7 +117,7 @@ def prune_file(
     pruning: Pruning,
     tuning: Tuning,
     files: CompressedFiles,
-    samples: InMemory = InMemory(),  # noqa: B008  frozen
+    samples: InMemory = InMemory(),
 ) -> Exported:
     """Prune an ONNX file, and write a bundle for each target.
 

@@ -20,9 +20,9 @@ from bmc.workflows.tuning import Tuning
 
 def quantize(
     reference: str | None,
-    quantization: Quantization = Quantization(),  # noqa: B008  frozen
-    tuning: Tuning = Tuning(epochs=0),  # noqa: B008  frozen
-    files: QuantizedFiles = QuantizedFiles(),  # noqa: B008  frozen
+    quantization: Quantization = Quantization(),
+    tuning: Tuning = Tuning(epochs=0),
+    files: QuantizedFiles = QuantizedFiles(),
 ) -> Compressed | Exported:
     """Quantize a model directory, or an ONNX file, of which bundles are written.
 
@@ -69,9 +69,9 @@ def _refuse_for_files(
 
 def quantize_model(
     reference: str | None,
-    quantization: Quantization = Quantization(),  # noqa: B008  frozen
-    tuning: Tuning = Tuning(epochs=0),  # noqa: B008  frozen
-    files: Files = Files(),  # noqa: B008  frozen
+    quantization: Quantization = Quantization(),
+    tuning: Tuning = Tuning(epochs=0),
+    files: Files = Files(),
 ) -> Compressed:
     """Quantize a model and write its model directory; the method qat also trains the model.
 

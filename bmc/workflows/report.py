@@ -45,8 +45,8 @@ class Reported:
 
 def report(
     names: Sequence[str] = (),
-    reporting: Reporting = Reporting(),  # noqa: B008  frozen
-    files: Output = Output(),  # noqa: B008  frozen
+    reporting: Reporting = Reporting(),
+    files: Output = Output(),
     measurement: Measurement | None = None,
 ) -> Reported:
     """Compare bundles, and write the comparison as a page, text and picture.

@@ -22,9 +22,9 @@ _OF_FILES = "cluster"
 
 def share(
     reference: str | None,
-    sharing: Sharing = Sharing(),  # noqa: B008  frozen
-    tuning: Tuning = Tuning(),  # noqa: B008  frozen
-    files: CompressedFiles = CompressedFiles(),  # noqa: B008  frozen
+    sharing: Sharing = Sharing(),
+    tuning: Tuning = Tuning(),
+    files: CompressedFiles = CompressedFiles(),
 ) -> Compressed | Exported:
     """Share parameters of a model directory, or of an ONNX file, of which bundles are written.
 
@@ -47,9 +47,9 @@ def share(
 
 def share_model(
     reference: str | None,
-    sharing: Sharing = Sharing(),  # noqa: B008  frozen
-    tuning: Tuning = Tuning(),  # noqa: B008  frozen
-    files: Files = Files(),  # noqa: B008  frozen
+    sharing: Sharing = Sharing(),
+    tuning: Tuning = Tuning(),
+    files: Files = Files(),
 ) -> Compressed:
     """Share or factorize a model's parameters, fine-tune it, and write its model directory.
 
@@ -82,7 +82,7 @@ def share_file(
     sharing: Sharing,
     tuning: Tuning,
     files: CompressedFiles,
-    samples: InMemory = InMemory(),  # noqa: B008  frozen
+    samples: InMemory = InMemory(),
 ) -> Exported:
     """Share the weights of an ONNX file, and write a bundle for each target.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bmc import artifact, console, workspace
+from bmc import artifact, workspace
 from bmc.contracts import Family, families
 from bmc.data import Dataset
 from bmc.errors import BmcError, UsageError
@@ -121,22 +121,7 @@ def load(chosen: Chosen, data: Dataset) -> Model:
     _check(folder, "predicts", ", ".join(model.labels), ", ".join(data.labels))
     if data.kind == "text":
         _check(folder, "takes", f"{columns} text(s) a row", f"{len(data.columns)} text(s) a row")
-    shared = lineage.overlap(folder, data)
-    if shared.test:
-        raise UsageError(
-            f"the student {folder} was trained on {shared.test} of the {len(data.test)} rows that "
-            f"are held out here (from {shared.where}): its score would be too high"
-        )
-    if shared.validation:
-        console.note(
-            f"the student {folder} was trained on {shared.validation} of the "
-            f"{len(data.validation)} validation rows: their score will be too high"
-        )
-    for why in shared.unknown:
-        console.note(
-            f"not known whether the student {folder} was trained on rows that are held out here: "
-            f"{why}"
-        )
+    lineage.refuse_learned("student", folder, data)
     return model
 
 

@@ -27,6 +27,9 @@ from bmc.training.bundle_network import load_bundle
 from bmc.workflows import baselines, lineage, vectors
 from bmc.workflows.data import DataSource
 
+_WAY_OUT = (
+    ". Train a teacher on this data with the same --fold, or remove these rows from one of the two"
+)
 _HASH_DIGITS = 12  # digits of a fingerprint in messages
 _NOT_REPORTED = (
     "seed",
@@ -213,7 +216,7 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
         )
     _check_inputs(teacher, manifest["inputs"], data)
     _check_labels(teacher, tuple(manifest["labels"]), labels)
-    refuse_learned(teacher, data)
+    lineage.refuse_learned("teacher", teacher, data, _WAY_OUT)
 
 
 def note_failure(folder: Path) -> None:
@@ -248,35 +251,7 @@ def check_generator(teacher: Path, data: Dataset) -> None:
             f"the teacher {teacher} is for {task}, and the student draws images: a generator "
             "learns from a generator only"
         )
-    refuse_learned(teacher, data)
-
-
-def refuse_learned(teacher: Path, data: Dataset) -> None:
-    """Refuse a teacher that has learned rows of the test split.
-
-    Validation rows that the teacher has learned, and data that cannot be compared, are reported.
-
-    Raises:
-        UsageError: the teacher has learned rows of the test split.
-    """
-    shared = lineage.overlap(teacher, data)
-    if shared.test:
-        raise UsageError(
-            f"the teacher {teacher} was trained on {shared.test} of the {len(data.test)} rows that "
-            f"are held out here (from {shared.where}): the student's score would be too high. "
-            "Train a teacher on this data with the same --fold, or remove these rows from one of "
-            "the two"
-        )
-    if shared.validation:
-        console.note(
-            f"the teacher {teacher} was trained on {shared.validation} of the "
-            f"{len(data.validation)} validation rows: their score will be too high"
-        )
-    for reason in shared.unknown:
-        console.note(
-            f"not known whether the teacher {teacher} was trained on rows that are held out here: "
-            f"{reason}"
-        )
+    lineage.refuse_learned("teacher", teacher, data, _WAY_OUT)
 
 
 def _difference(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:

@@ -27,7 +27,7 @@ def train(
     source: DataSource,
     options: Mapping[str, Any],
     recipe: Mapping[str, Any],
-    files: Output = Output(),  # noqa: B008  frozen
+    files: Output = Output(),
 ) -> Trained:
     """Train a baseline and write its model directory.
 

@@ -155,7 +155,7 @@ def record(
     reference: str,
     unlabeled: TransferRows,
     settings: Transfer,
-    new: TransferRows = TransferRows(),  # noqa: B008  frozen
+    new: TransferRows = TransferRows(),
 ) -> dict[str, Any]:
     """Return the record of unlabeled rows for bmc.json: source, counts and sha256.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from bmc import artifact
 from bmc.search.budgets import Limits, Measured
 from bmc.search.chain import ALL_ROWS, ScoredRows
-from bmc.search.halving import beats, efforts_of, full_epochs, is_affordable, is_promoted
+from bmc.search.halving import dominates, efforts_of, full_epochs, is_affordable, is_promoted
 from bmc.search.space import Candidate, Chosen
 
 LIMITS = Limits(1.0, None, 1.0)
@@ -46,9 +46,9 @@ def test_a_latency_a_little_above_its_limit_may_be_a_measuring_error_and_a_size_
 
 
 def test_equal_candidates_do_not_beat_each_other() -> None:
-    assert not beats(measured(1.0, 1.0), measured(1.0, 1.0), BOTH)
-    assert beats(measured(1.0, 0.9), measured(1.0, 1.0), BOTH)
-    assert not beats(measured(1.1, 0.9), measured(1.0, 1.0), BOTH)
+    assert not dominates(measured(1.0, 1.0), measured(1.0, 1.0), BOTH)
+    assert dominates(measured(1.0, 0.9), measured(1.0, 1.0), BOTH)
+    assert not dominates(measured(1.1, 0.9), measured(1.0, 1.0), BOTH)
 
 
 def test_lengths_are_shares_of_the_models_own_training(digits_model: Path) -> None:

@@ -40,7 +40,7 @@ class Doubling:
 
 def with_batcher(
     work: Callable[[Batcher, Doubling], Awaitable[None]],
-    settings: ServingSettings = ServingSettings(max_batch=4, max_waiting=10, timeout=5),  # noqa: B008
+    settings: ServingSettings = ServingSettings(max_batch=4, max_waiting=10, timeout=5),
 ) -> list[int]:
     """Run work beside a batcher; return the sizes of the batches that it computed."""
     sizes: list[int] = []
