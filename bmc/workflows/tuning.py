@@ -237,7 +237,8 @@ class Distillation:
             them.
         validation_rows: validation rows that are scored, at equal distances; the default is all of
             them.
-        precision: auto is bf16 where the processor supports it.
+        precision: bf16, fp32, or auto: bf16 where the processor supports it. The default is the
+            student's recipe.
         checkpoint_every: steps between two checkpoints.
         seed: random seed of new weights, batches and dropout.
         device: auto is cuda where there is a GPU.
