@@ -67,8 +67,6 @@ def portable(row: Row, kind: str = "image", samples: int | None = None) -> Row:
         return importlib.import_module("bmc.inputs.image").read_image(row)
     if isinstance(row, int | np.integer):
         return int(row)
-    if isinstance(row, SpacedWords):
-        return row
     if isinstance(row, tuple | list) and all(isinstance(text, str) for text in row):
         return tuple(row)
     if isinstance(row, tuple):

@@ -94,15 +94,19 @@ def newest(kind: str) -> Path:
 
 
 def candidates(reference: str | Path) -> tuple[Path, Path]:
-    """Return what a path or a name in the workspace may mean, in the order of precedence."""
-    return Path(reference), root() / reference
+    """Return what a path or a name in the workspace may mean, in the order of precedence.
+
+    A path without a name, such as ".", is that of the folder.
+    """
+    path = Path(reference)
+    return path if path.name not in ("", "..") else path.resolve(), root() / reference
 
 
 def find(reference: str | None, kind: str, packed: bool = False) -> Path:
     """Find a model directory or bundle by path, or by its name in the workspace.
 
     Args:
-        reference: path or name; None or "" for the newest.
+        reference: path or name; None for the newest.
         kind: "model" or "bundle".
         packed: whether a packed bundle is meant, too.
 
@@ -110,13 +114,13 @@ def find(reference: str | None, kind: str, packed: bool = False) -> Path:
         UnknownError: there is no such bundle or model; the message names the most similar name, or
             says why the folder is neither.
     """
-    if not reference:
+    if reference is None:
         return newest(kind)
     paths = candidates(reference)
     for path in paths:
         writing.recover(path)
         if kind_of(path) == kind:
-            return path if path.name not in ("", "..") else path.resolve()
+            return path
         if is_packed(path):
             if packed and kind == "bundle":
                 return path

@@ -255,11 +255,12 @@ _NESTED = ("scales", "outputs")
 
 def _manifest(source: OnnxSource, target: str, folder: Path, written: Written) -> Manifest:
     samples, packages = source.samples, TARGETS.record(target)
+    weights = {id(tensor): tensor for tensor in source.file.weights().values()}
     lineage: dict[str, Any] = {
         "model": source.name,
         "file": source.file.path.name,
         "weights_sha256": _digest(source),
-        "parameters": sum(int(w.size) for w in source.file.weights().values()),
+        "parameters": sum(int(tensor.size) for tensor in weights.values()),
         "data": {"reference": samples.reference, "fingerprint": samples.fingerprint},
         "steps": [],
         **_made_from(source, folder, written),

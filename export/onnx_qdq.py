@@ -93,7 +93,7 @@ def prepare(
         ranges |= calibrate(prepared, divided.values(), calls, calibrator).ranges
         read |= {name: divided.get(tensor, tensor) for name, tensor in nodes.linear.items()}
     unknown = _without_range(prepared, ranges)
-    for name in unknown & read.keys():
+    for name in sorted(unknown & read.keys()):
         console.note(
             f"{name} stays in float: the samples give its input or output no values but zeros, so "
             "the range is not known"
@@ -102,8 +102,8 @@ def prepare(
     between = tuple(name for name in nodes.between if name not in unknown)
     if not read and not nodes.tables:
         raise UsageError(
-            "nothing can be quantized: every layer reads only zeros from the samples; give samples "
-            "as the file will be given"
+            "nothing can be quantized: every layer reads or returns only zeros with these samples; "
+            "give samples as the file will be given"
         )
     errors = {name: ranges[tensor].error for name, tensor in read.items()}
     errors |= nodes.table_errors
@@ -292,14 +292,14 @@ def _scale_zeros(graph: onnx.GraphProto, layers: Collection[str]) -> None:
     """
     constants = {each.name: each for each in graph.initializer}
     for node in graph.node:
-        if node.op_type not in ("Conv", "Gemm") or node.name not in layers or not node.input[2:]:
+        if node.op_type not in LINEAR or node.name not in layers or not node.input[2:]:
             continue
         weight = numpy_helper.to_array(constants[node.input[1]]).copy()
         filters = np.moveaxis(weight, _axis_of_scales(node), 0)
         is_zero = ~filters.any(axis=tuple(range(1, filters.ndim)))
         if is_zero.any():
             first = (is_zero, *[0] * (filters.ndim - 1))
-            filters[first] = _TINY * max(float(np.abs(weight).max()), 1.0)
+            filters[first] = _TINY * (float(np.abs(weight).max()) or 1.0)
             constants[node.input[1]].CopyFrom(numpy_helper.from_array(weight, node.input[1]))
 
 

@@ -45,6 +45,8 @@ _ADDED = (
     *("_QuantizeLinear_Input", "_shifted", "_shifted_by", "_before_shift", "_shift_bias"),
     *("_corrected_bias", "_vector", "_float", "_axis_0", "_axis_1", "_rounded"),
     *("_integers", "_input", "_weight", "_new", "_error", "_mean_error", "_mean_error_axes"),
+    *("_scales", "_zeros", "_column", "_floats", "_divided", "_divided_factors", "_transposed"),
+    *("_switched", "_of_switch"),
 )
 _WEIGHTS_ARE_NO_INPUTS = 4  # version of the format since which a weight need not be an input
 
@@ -163,15 +165,23 @@ class OnnxSource:
             largest: largest number of rows that the bundle computes in a call.
         """
         encoder, calls = self.signature.encoder, self.samples.calls
-        fitting = max(1, _CALL_BYTES // self.signature.call_bytes)
-        size = min(ROWS, fitting) if encoder.has_batch and largest >= ROWS else 1
+        is_batched = encoder.has_batch and largest >= ROWS
         alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for index, call in enumerate(calls):
             shapes = tuple(call[info.name].shape for info in encoder.inputs)
             alike.setdefault(shapes, []).append(index)
         for indices in alike.values():
+            size = min(ROWS, self._fitting(indices[0])) if is_batched else 1
             for start in range(0, len(indices), size):
                 yield tuple(indices[start : start + size])
+
+    def _fitting(self, index: int) -> int:
+        """Return how many rows like a sample one call computes with little memory."""
+        sizes = (
+            sum(array.nbytes for array in self.samples.calls[at].values()) for at in (index, 0)
+        )
+        taken, first = sizes
+        return max(1, int(_CALL_BYTES * first // (self.signature.call_bytes * max(taken, 1))))
 
     def expected(self, indices: tuple[int, ...]) -> Mapping[str, NDArray[Any]]:
         """Return the original file's outputs for samples in one call; small ones are kept."""
@@ -383,13 +393,35 @@ def quantized_source(
 
 
 def _free_names(model: onnx_ir.Model) -> None:
-    """Rename values that are called as what quantization adds to a graph, in place."""
+    """Rename values that are called as what quantization adds to a graph, in place.
+
+    Inputs and outputs keep their names. Where one of them is called so, it is the tensor after
+    which it seems to be called that gets another name.
+
+    Raises:
+        UsageError: that tensor is an input or output, too.
+    """
     graph = model.graph
-    outside = {id(value) for value in (*graph.inputs, *graph.outputs)}
-    computed = (value for node in graph for value in node.outputs)
-    for value in (*computed, *list(graph.initializers.values())):
-        if str(value.name).endswith(_ADDED) and id(value) not in outside:
-            value.name = f"{value.name}_of_file"
+    outside = {str(value.name): value for value in (*graph.inputs, *graph.outputs)}
+    computed = [value for node in graph for value in node.outputs]
+    inside = [
+        value
+        for value in (*computed, *graph.initializers.values())
+        if str(value.name) not in outside
+    ]
+    stems = {name.removesuffix(end) for name in outside for end in _ADDED if name.endswith(end)}
+    for value in inside:
+        name = str(value.name)
+        if name.endswith(_ADDED) or name in stems:
+            value.name = f"{name}_of_file"
+    if taken := sorted(stems & outside.keys()):
+        other = next(
+            name for name in outside if name.startswith(taken[0]) and name.endswith(_ADDED)
+        )
+        raise UsageError(
+            f"{taken[0]!r} and {other!r}, inputs or outputs, cannot both keep their names: 8 bits "
+            f"add a tensor to {taken[0]!r} that is called as the other; rename one at the export"
+        )
 
 
 def convert(model: onnx_ir.Model, opset: int, path: Path, way_out: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from bmc.golden import most_rows, portable
+from bmc.golden import GoldenRows, most_rows, portable, rows_of, write_golden
 from bmc.spaced_words import SpacedWords
 
 
@@ -34,8 +37,8 @@ def test_as_many_rows_are_stored_as_fit_into_a_file_of_64_arrays() -> None:
     assert most_rows(inputs=1, outputs=1, arrays=1) == 62
 
 
-def test_words_keep_the_text_that_they_are_from() -> None:
-    row = SpacedWords(["Paris", ","], "Paris, 1990", [0, 5])
-    stored = portable(row)
-    assert isinstance(stored, SpacedWords)
-    assert stored.text == "Paris, 1990"
+def test_golden_rows_of_words_with_their_text_are_read_again(tmp_path: Path) -> None:
+    row = portable(SpacedWords(["Paris", ","], "Paris, 1990", [0, 5]))
+    write_golden(tmp_path / "golden.npz", {}, {}, GoldenRows([row], []))
+    content = json.loads((tmp_path / "golden.json").read_text())
+    assert rows_of(content, {}, tmp_path).rows == [("Paris", ",")]

@@ -34,7 +34,7 @@ def words_of(data: Any, names: Sequence[str] | None, label_column: str | None) -
     Raises:
         DataError: the data is of another form, or a row is malformed.
     """
-    classes = tuple(names or ())
+    classes = tuple(str(name).strip() for name in names or ())
     if isinstance(data, str | Path):
         table = words_table(str(data), label_column or "label")
         return replace(table, classes=classes)

@@ -101,8 +101,10 @@ def _table(
         labels.append(labels_of_row(row[len(columns) :], number))
         lines.append(number)
     features, array = _Numbers(values, columns, lines, is_all).of(cells)
+    counts = Counter(name.strip() for name in features)
+    plain = tuple(name.strip() if counts[name.strip()] == 1 else name for name in features)
     return Table(
-        rows_of(array), labels, None, "features", values.numbers, values.notes, features=features
+        rows_of(array), labels, None, "features", values.numbers, values.notes, features=plain
     )
 
 
@@ -146,10 +148,8 @@ def chosen(
     labels = {name.strip() for name in label_columns}
     if tuple(features) == (ALL_FEATURES,):
         others = [name for name in available if name.strip() not in labels]
-        named = [name for name in others if not _NAMELESS.fullmatch(name.strip())]
-        plain = Counter(name.strip() for name in named)
-        columns = tuple(n.strip() if plain[n.strip()] == 1 else n for n in named)
-        if nameless := [name for name in others if name not in named]:
+        columns = tuple(name for name in others if not _NAMELESS.fullmatch(name.strip()))
+        if nameless := [name for name in others if name not in columns]:
             console.note(
                 f"{where}: the column {nameless[0]!r} has no name, as one that numbers the rows: "
                 "it is left out (--features by name reads it)"

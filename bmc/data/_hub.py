@@ -24,6 +24,7 @@ from bmc.data._values import Values
 from bmc.data_files import check_file, reading
 from bmc.errors import AssetError, DataError
 from bmc.inputs.image import check_image
+from bmc.split import keys_of
 
 _CHUNK = 1000
 LabelsOf = Callable[[Sequence[Any], int], str]
@@ -55,19 +56,24 @@ def read(name: str, columns: Sequence[str], label_column: str, several: bool = F
             table = _table(parts[part], source, columns, label_column, None, several)
             if len(table.rows) and not _is_hidden(table.labels):
                 labeled[part] = table
-    rows = parts["train"]
-    if len(labeled) == len(("test", "validation")):
-        rows = datasets.concatenate_datasets([rows, parts["validation"]])
-    test = None
+    rows, test, chosen_by = parts["train"], None, 0
     if labeled:
         part, test = next(iter(labeled.items()))
-        test = replace(test, notes=(*test.notes, f"{part} is the part held out"))
+        said = f"{part} is the part held out"
+        if len(labeled) == len(("test", "validation")) and not _are_equal(**labeled):
+            rows = datasets.concatenate_datasets([rows, parts["validation"]])
+            chosen_by = len(labeled["validation"].rows)
+            said += ", and validation the part to choose by"
+        test = replace(test, notes=(*test.notes, said))
     whole = _table(rows, f"hf:{name}", columns, label_column, test, several)
-    if rows is parts["train"]:
+    if not chosen_by:
         return whole
-    is_chosen_by = np.arange(len(whole.rows)) >= len(whole.rows) - len(labeled["validation"].rows)
-    notes = (*whole.notes, "validation is the part to choose by")
-    return replace(whole, validation=is_chosen_by, notes=notes)
+    return replace(whole, validation=np.arange(len(whole.rows)) >= len(whole.rows) - chosen_by)
+
+
+def _are_equal(test: Table, validation: Table) -> bool:
+    """Tell whether all validation rows are test rows as well, so that none is left to choose by."""
+    return bool(np.isin(keys_of(validation.rows), keys_of(test.rows)).all())
 
 
 def _is_hidden(labels: Sequence[str]) -> bool:

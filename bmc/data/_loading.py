@@ -34,6 +34,7 @@ _UNPACK = {
     ".zip": "unzip",
 }
 _READ_SEVERAL = ("_tables", "_features", "_arrays", "_hub")  # readers of rows with several labels
+_FILES_OF_NO_WORDS = ("hf:", "imagefolder:", "audiofolder:")
 _PREFIXES = {
     "imagefolder": "_imagefolder",
     "audiofolder": "_audiofolder",
@@ -79,7 +80,7 @@ def load(
     is_file = Path(reference).suffix and reference.partition(":")[0] not in _PREFIXES
     if task == TOKENS and is_file:
         return _words(reference, columns, label_column, fold, features)
-    if task == TOKENS and reference.partition(":")[0] in _PREFIXES and ":" in reference:
+    if task == TOKENS and reference.startswith(_FILES_OF_NO_WORDS):
         raise DataError(
             f"--task tokens reads a file of words with tags, and {reference} is none: save its "
             "rows as .jsonl, each with tokens and tags (bmc.wrap takes a datasets.Dataset itself)"

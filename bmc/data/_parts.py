@@ -168,7 +168,7 @@ def _fingerprint(table: Table, task: str, fold: Fold | None, is_built_in: bool) 
     if has_large_group(table.groups):  # former versions split such groups otherwise
         digest.update(b"large groups are for training")
     is_files = len(table.rows) > 0 and isinstance(table.rows[0], Path)
-    if table.validation is not None and is_files:  # lists of files change while the files stay
+    if table.validation is not None and (is_files or not is_built_in):  # rows stay as it changes
         digest.update(np.packbits(table.validation).tobytes())
     if task != "classification" or fold:
         digest.update(f"{task} {fold}".encode())

@@ -126,7 +126,7 @@ def in_memory(rows: Sequence[Any], tags: Sequence[Any], names: Sequence[str]) ->
         if isinstance(named, list):
             named = [_name_of(tag, names, where) for tag in named]
         tagged.append(_of_tokens(_plain(words), named, ("tokens", "tags"), where, number))
-    return replace(table_of(tagged, "data"), classes=tuple(names))
+    return replace(table_of(tagged, "data"), classes=tuple(str(name).strip() for name in names))
 
 
 def _plain(values: Any) -> Any:

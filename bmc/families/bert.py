@@ -50,8 +50,9 @@ class Size:
         intermediate: hidden units of each layer; 0 for four times the width.
         start: "embeddings" projects the teacher's embeddings and draws the rest; "teacher" copies
             layers of the teacher, too, and cuts them to size; "auto" is "teacher" where that can
-            be, else "embeddings"; the name of a built-in model (minilm-l3), a local Hugging Face
-            folder or hf:NAME copies layers of another pretrained BERT.
+            be, else "embeddings" (of a quantized teacher minilm-l3, or minilm); the name of a
+            built-in model (minilm-l3), a local Hugging Face folder or hf:NAME copies layers of
+            another pretrained BERT.
         copied: indices of the layers that are copied, such as 2,5; evenly spaced when empty.
         ngrams: number of buckets of hashed n-grams of the tokens, whose summed vectors are added to
             the vector that the classifier reads; 0 for none.

@@ -31,6 +31,7 @@ from bmc.models._bert_ngrams import without_ngrams
 EMBEDDING_SCALE = 20.0
 
 _NO_WEIGHTS = "the teacher's weights are quantized; the model that it was made from has others"
+_L3_LAYERS, _MINILM_LAYERS, _MINILM_WIDTH = 3, 6, 384
 _AUTO, _EMBEDDINGS, _TEACHER = "auto", "embeddings", "teacher"
 _BERTS_KEYS = frozenset((*BertConfig().to_dict(), "num_labels"))
 _HEAD = 64
@@ -177,8 +178,7 @@ def _chosen(teacher: Model, size: Size) -> str:
     if teacher.family not in TEACHERS:
         return _EMBEDDINGS  # which says that this teacher has none
     if is_quantized(teacher.module):
-        console.note(f"the student starts from minilm-l3 ({_NO_WEIGHTS})")
-        return "minilm-l3"
+        return _elsewhere(size)
     try:
         _check_teacher(teacher)
         _check_source(teacher, size)
@@ -186,6 +186,19 @@ def _chosen(teacher: Model, size: Size) -> str:
         console.note(f"the student starts from its teacher's embeddings alone ({error})")
         return _EMBEDDINGS
     return _TEACHER
+
+
+def _elsewhere(size: Size) -> str:
+    """Return a pretrained model that has layers for a student, and say so.
+
+    Raises:
+        UsageError: the student is larger.
+    """
+    if size.layers > _MINILM_LAYERS or size.hidden > _MINILM_WIDTH:
+        raise UsageError(f"{_NO_WEIGHTS}: name that model, or a start with layers for this student")
+    start = "minilm-l3" if size.layers <= _L3_LAYERS else "minilm"
+    console.note(f"the student starts from {start} ({_NO_WEIGHTS})")
+    return start
 
 
 def layers_of(size: Size, available: int) -> list[int]:
@@ -220,10 +233,10 @@ def layers_of(size: Size, available: int) -> list[int]:
 def _check_teacher(teacher: Model) -> None:
     """Refuse a teacher whose layers cannot be copied."""
     other = "--set start=minilm-l3"
-    if teacher.family in TEACHERS:  # others have no embeddings to start from
-        other = f"--set start={_EMBEDDINGS} or start=minilm-l3"
     if is_quantized(teacher.module):
         raise UsageError(f"{_NO_WEIGHTS}: name that model, or {other}")
+    if teacher.family in TEACHERS:  # others have no embeddings to start from
+        other = f"--set start={_EMBEDDINGS} or start=minilm-l3"
     if teacher.family != "bert":
         raise UsageError(f"the teacher is a {teacher.family}, whose layers are no BERT's: {other}")
     changed = [step.method for step in teacher.steps if step.record]

@@ -105,7 +105,8 @@ def _size(shape: Sequence[int | str], index: int) -> int:
 
 
 def _is_mask(info: Declared) -> bool:
-    return "mask" in info.name.lower()
+    name = info.name.lower()
+    return name.endswith("mask") if np.dtype(info.dtype).kind == "f" else "mask" in name
 
 
 def _is_type(info: Declared) -> bool:

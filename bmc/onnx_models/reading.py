@@ -19,6 +19,7 @@ from onnx_ir.passes import InvariantError, common
 from bmc.arrays import DTYPES
 from bmc.errors import ArtifactError, UsageError, reason_of
 from bmc.onnx_files import external_files
+from bmc.onnx_models.functions import inline
 from bmc.onnx_models.sparse import make_dense
 from bmc.untrusted import open_regular
 
@@ -57,11 +58,13 @@ class OnnxFile:
         path: path of the file.
         model: the graph.
         external: the files of external data, beside the file.
+        had_functions: whether the graph has the nodes of functions that the file has.
     """
 
     path: Path
     model: onnx_ir.Model
     external: tuple[Path, ...] = ()
+    had_functions: bool = False
 
     @property
     def graph(self) -> onnx_ir.Graph:
@@ -113,9 +116,9 @@ def read(path: Path) -> OnnxFile:
         _refuse_maps(path, proto)
         make_dense(proto, path)
         model = onnx_ir.from_proto(proto)
-        onnx_ir.external_data.set_base_dir(model.graph, path.parent)
-        # Their nodes are then nodes of the main graph, for all who look for layers and weights.
-        common.InlinePass()(model)
+        has_functions = inline(model)
+        for graph in (model.graph, *(each.graph for each in model.functions.values())):
+            onnx_ir.external_data.set_base_dir(graph, path.parent)
         _lift_external(model)
     except _UNREADABLE as error:
         raise ArtifactError(f"{path} is not a readable ONNX file: {reason_of(error)}") from error
@@ -124,7 +127,7 @@ def read(path: Path) -> OnnxFile:
     _check_external(path, model)
     _check_operators(path, model)
     _check_values(path, model.graph)
-    return OnnxFile(path, model, external)
+    return OnnxFile(path, model, external, has_functions)
 
 
 def constant_of(value: onnx_ir.Value | None) -> onnx_ir.TensorProtocol | None:
@@ -228,7 +231,7 @@ def _lift_external(model: onnx_ir.Model) -> None:
     """Make initializers of Constant nodes with external data, in place: the others are saved."""
     constants = [node for node in all_nodes(model) if node.op_type == "Constant"]
     if any(isinstance(constant_of(node.outputs[0]), onnx_ir.ExternalTensor) for node in constants):
-        common.LiftConstantsToInitializersPass()(model)
+        common.LiftConstantsToInitializersPass(size_limit=0)(model)
 
 
 def _refuse_maps(path: Path, model: onnx.ModelProto) -> None:

@@ -41,7 +41,7 @@ class Signature:
         encoder: the inputs, with the sizes of their dynamic axes.
         outputs: the outputs.
         single: why the model computes one call at a time; "" where rows can be put together.
-        call_bytes: size of the first sample and of its outputs, in bytes.
+        call_bytes: size of the first sample, which a bundle keeps twice, and of its outputs.
     """
 
     encoder: TensorsEncoder
@@ -75,9 +75,9 @@ def signature_of(file: OnnxFile, samples: Samples, reference: Reference) -> Sign
     sizes = (array.nbytes for array in (*first.values(), *first.values(), *outputs.values()))
     if (call_bytes := sum(sizes)) > _MOST_BYTES:
         raise UsageError(
-            f"{file.path}: a sample and its outputs take {megabytes(call_bytes)}, and a bundle "
-            f"keeps one to be checked by, of at most {megabytes(_MOST_BYTES)}: give smaller "
-            "samples"
+            f"{file.path}: a bundle keeps a sample, twice, and its outputs, to be checked by, and "
+            f"these take {megabytes(call_bytes)} of at most {megabytes(_MOST_BYTES)}: give "
+            "smaller samples"
         )
     _refuse_random(file, outputs, reference.run(first))
     single = _why_single(file, samples, outputs, reference)

@@ -34,7 +34,8 @@ def _lines(bundle: Bundle, first: Bundle) -> tuple[object, ...]:
     """Return a bundle's line, and its scores by class where they are not the first bundle's."""
     scores = scores_of(bundle)
     of_first = scores_of(first)
-    is_same = all(scores.get(name) == of_first.get(name) for name in ("confusion", "confusions"))
+    parts = ("by_class", "by_type", "confusion", "confusions")
+    is_same = all(scores.get(name) == of_first.get(name) for name in parts)
     is_same = is_same and bundle is not first
     if bundle.manifest.task == TENSORS or is_same:
         return (line_of(bundle),)

@@ -52,7 +52,7 @@ def collect(
     """
     evaluated, broken = read_all(folders)
     failures, unread = read_failed() if folders is None else ([], {})
-    evaluated.sort(key=lambda one: (-parameters_of(one.bundle), one.bundle.path.name))
+    evaluated.sort(key=lambda one: (-(parameters_of(one.bundle) or 0), one.bundle.path.name))
     simple, damaged = read_all(list(floor.folders))
     everyone = [*evaluated, *simple]
     titles_of = titles([*(one.bundle for one in everyone), *failures])

@@ -172,7 +172,7 @@ def _reference(lines: Sequence[Line], measured: set[str], reference: str | None)
         return None
 
     def rank(line: Line) -> tuple[bool, bool, int]:
-        return line.name == reference, line.model == model, line.parameters
+        return line.name == reference, line.model == model, line.parameters or 0
 
     return max(candidates, key=rank).name
 

@@ -134,7 +134,7 @@ _VALUES: Mapping[str, Callable[[Line], tuple[float | None, Interval | None]]] = 
     "max-drop": lambda line: _plain(line.drop),
     "size": lambda line: _plain(line.model_bytes),
     "bundle-size": lambda line: _plain(line.bundle_bytes),
-    "parameters": lambda line: _plain(line.parameters or None),
+    "parameters": lambda line: _plain(line.parameters),
     "p50": lambda line: _estimate(line.p50),
     "p90": lambda line: _estimate(line.p90),
     "p99": lambda line: _plain(line.distribution.p99 if line.distribution else None),

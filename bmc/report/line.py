@@ -30,7 +30,7 @@ class Line:
             for a generator.
         target: the bundle's runtime.
         precision: precision of weights and activations.
-        parameters: number of parameters of the model.
+        parameters: number of parameters of the model; None where its manifest does not say it.
         teacher: model that the agreement refers to; None for a model without a teacher.
         rows: held-out rows; 0 for a generator, which has no labels to be scored by.
         accuracy: fraction of the rows that are predicted correctly; the micro F1 of several
@@ -84,7 +84,7 @@ class Line:
     measure: str
     target: str
     precision: str
-    parameters: int
+    parameters: int | None
     teacher: str | None
     rows: int
     accuracy: Interval | None

@@ -62,7 +62,7 @@ def reference_of(bundles: Sequence[Bundle]) -> str | None:
         return (
             weights not in teachers,
             weights not in origins and manifest.name not in origins,
-            -parameters_of(bundle),
+            -(parameters_of(bundle) or 0),
             steps,
             not format_of(manifest.target).is_reference,
         )
@@ -70,9 +70,10 @@ def reference_of(bundles: Sequence[Bundle]) -> str | None:
     return min(bundles, key=rank).path.name
 
 
-def parameters_of(bundle: Bundle) -> int:
-    """Return how many parameters a bundle's model has."""
-    return int(bundle.manifest.lineage.get("parameters", 0))
+def parameters_of(bundle: Bundle) -> int | None:
+    """Return how many parameters a bundle's model has; None where its manifest does not say it."""
+    parameters = bundle.manifest.lineage.get("parameters")
+    return None if parameters is None else int(parameters)
 
 
 def _data(bundle: Bundle) -> dict[str, Any]:

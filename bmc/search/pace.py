@@ -10,7 +10,7 @@ from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.model import Model
 from bmc.training.batches import Rows
-from bmc.training.device import device_of
+from bmc.training.device import device_of, precision_of_answers
 from bmc.training.ensemble import answers_are_kept
 from bmc.training.loop import outputs_of
 from bmc.training.teacher_logits import cached_logits
@@ -35,7 +35,7 @@ def rows_a_second(model: Model, data: Dataset) -> float:
     seconds = []
     for _ in range(2):  # the first call also prepares the device
         started = time.perf_counter()
-        outputs_of(model.module, rows, "auto", device)
+        outputs_of(model.module, rows, precision_of_answers(model.task), device)
         seconds.append(time.perf_counter() - started)
     model.module.cpu()
     return len(few) / min(seconds)

@@ -31,7 +31,7 @@ class ServingSettings:
         max_text: characters of a text that a tokenizer must read at once, at most; a longer text
             gets status 413. Most tokenizers read the beginning of a long text only.
         timeout: seconds until a body that is not complete gets status 408, and rows that are not
-            computed get 503; also the time that running requests have when the service stops.
+            computed get 503. Running requests have twice that when the service stops.
 
     Raises:
         SettingError: a setting is out of range.

@@ -276,8 +276,9 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
         raise DataError(
             f"{recorded['reference']} is not the data that {folder} was trained on any more "
             f"(fingerprint {data.fingerprint[:12]}, recorded {str(fingerprint)[:12]}): "
-            "its held-out rows may have been trained on. Bring it back, name a copy of it "
-            "with --data, or train the model anew"
+            "its held-out rows may have been trained on. Bring it back, name a copy of it with "
+            "--data, or train the model anew (also where an earlier version of bmc trained it, "
+            "which split some data otherwise: the changelog lists them)"
         )
     datasets.check_same(data, fingerprint, str(folder))
     _check_order(manifest["labels"], data, folder)

@@ -127,11 +127,11 @@ class Vocabulary:
             kept_ids.update(frequent[: self.tokens - len(kept_ids)])
         else:
             kept_ids.update(counts)
-            held = _ids_of_texts(encoder, work.data.validation.rows)
+            held = _new_ids(encoder, work.data.validation.rows, kept_ids)
             unused = [i for i in usual if i not in kept_ids]
-            needed = _needed(held, kept_ids, unused)
+            needed = _needed(held, unused)
             margin = max(self.margin, _margin(needed, self.max_split))
-            _say_split(needed, margin)
+            _say_split(needed, margin, self.max_split)
             kept_ids.update(unused[:margin], *held)
         if content["model"]["type"] == "BPE":
             kept_ids |= merge_sources(kept_ids, content["model"])
@@ -219,26 +219,29 @@ def _counts(encoder: TextEncoder, work: Work) -> Counter[int]:
     return counts
 
 
-def _ids_of_texts(encoder: TextEncoder, rows: Many) -> list[set[int]]:
-    """Return the ids of the tokens of each text."""
-    return [
-        set(encoding.ids)
-        for texts in _chunks(encoder, rows)
-        for encoding in encoder.tokenizer.encode_batch_fast(texts)
-    ]
+def _new_ids(encoder: TextEncoder, rows: Many, kept_ids: set[int]) -> list[set[int]]:
+    """Return the ids of each row's tokens, without those that are kept."""
+    new_ids = []
+    for start in range(0, len(rows), _CHUNK):
+        texts_of_rows = [encoder.texts_of(row) for row in rows[start : start + _CHUNK]]
+        texts = [text for texts in texts_of_rows for text in texts]
+        encodings = iter(encoder.tokenizer.encode_batch_fast(texts))
+        for texts_of_row in texts_of_rows:
+            ids = {i for _ in texts_of_row for i in next(encodings).ids}
+            new_ids.append(ids - kept_ids)
+    return new_ids
 
 
-def _needed(held: Sequence[set[int]], kept_ids: set[int], unused: Sequence[int]) -> list[int]:
-    """Return how many unused tokens each held-out text needs, so that none of its words splits.
+def _needed(held: Sequence[set[int]], unused: Sequence[int]) -> list[int]:
+    """Return how many unused tokens each held-out row needs, so that none of its words splits.
 
     Args:
-        held: ids of the tokens of each text.
-        kept_ids: ids that are kept anyway.
-        unused: other ids, in the order in which they are kept.
+        held: ids of each row's tokens that would not be kept.
+        unused: such ids, in the order in which they are kept.
     """
     counts = {unused_id: count for count, unused_id in enumerate(unused, 1)}
     most = len(unused) + 1  # no number of them suffices for a token that is not among them
-    return [max((counts.get(i, most) for i in ids - kept_ids), default=0) for ids in held]
+    return [max((counts.get(i, most) for i in ids), default=0) for ids in held]
 
 
 def _margin(needed: Sequence[int], max_split: float) -> int:
@@ -247,13 +250,14 @@ def _margin(needed: Sequence[int], max_split: float) -> int:
     return sorted(needed, reverse=True)[may_split] if may_split < len(needed) else 0
 
 
-def _say_split(needed: Sequence[int], margin: int) -> None:
+def _say_split(needed: Sequence[int], margin: int, max_split: float) -> None:
     share = sum(count > margin for count in needed) / max(1, len(needed))
     if share:
         console.note(
             f"{margin:,} unused tokens are kept; expect {share:.0%} of new texts to have a word "
             "that splits into smaller pieces, as of the validation texts without their own tokens "
-            "(--set max_split=0.1 keeps more, --set max_split=1 fewer)"
+            f"(bmc prune --method vocabulary --set max_split={min(max_split, 0.4) / 2:g} keeps "
+            "more, --set max_split=1 fewer)"
         )
 
 

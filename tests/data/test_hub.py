@@ -133,4 +133,6 @@ def test_a_labeled_validation_part_is_the_one_to_choose_by(repository: Path) -> 
     assert {text for (text,) in data.validation.rows} == {f"validation text {i}" for i in range(12)}
     assert {text for (text,) in data.test.rows} == {f"test text {i}" for i in range(10)}
     assert len(data.train) == 60
-    assert "validation is the part to choose by" in data.summary.notes
+    assert "test is the part held out, and validation the part to choose by" in data.summary.notes
+    (repository / "validation.csv").write_text((repository / "test.csv").read_text())
+    assert len(datasets.load(f"hf:{repository}").validation) == 6

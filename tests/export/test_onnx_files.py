@@ -321,7 +321,7 @@ def test_a_row_that_no_bundle_can_keep_is_refused_at_the_start(tmp_path: Path) -
     file = read(path)
     samples = samples_of(file, {"x": np.ones((2, 1), np.float32)}, "samples")
     with (
-        pytest.raises(UsageError, match="a sample and its outputs take 520 MB"),
+        pytest.raises(UsageError, match="these take 520 MB of at most 500 MB"),
         onnx_source("x", file, samples, ExportOptions()),
     ):
         pass

@@ -293,13 +293,49 @@ def test_names_of_the_file_do_not_collide_with_what_is_added(tmp_path: Path) -> 
         assert set(source.bias_errors["onnx"]) == set(source.quantized.layers)
 
 
-def test_the_bias_of_a_filter_of_zeros_keeps_its_value(tmp_path: Path) -> None:
+def test_an_input_that_is_called_as_what_is_added_keeps_its_name(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Relu", ["x"], ["h"]),
+        helper.make_node("MatMul", ["h", "w"], ["a"], "first"),
+        helper.make_node("Mul", ["a", "h_scale"], ["y"]),
+    ]
+    inputs = {"x": ("N", 4), "h_scale": ("N", 4)}
+    weights = {"w": random.normal(size=(4, 4)).astype(np.float32)}
+    path = save(tmp_path / "x.onnx", nodes, inputs, {"y": ("N", 4)}, weights)
+    rows = {name: random.normal(size=(32, 4)).astype(np.float32) for name in inputs}
+    file = read(path)
+    with onnx_source("x", file, samples_of(file, rows, "samples"), ExportOptions()) as fp32:
+        expected = fp32.reference.run(rows)["y"]
+        source = quantized_source(fp32, "minmax", (), WEIGHT_BITS)
+        for target in TARGETS:
+            outputs = Reference(source.onnx(target)[0], optimized=False).run(rows)["y"]
+            assert np.abs(outputs - expected).max() < 0.05 * np.abs(expected).max(), target
+
+
+def test_two_inputs_whose_names_collide_in_8_bits_are_refused(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], "first"),
+        helper.make_node("Mul", ["a", "x_scale"], ["y"]),
+    ]
+    inputs, weights = {"x": ("N", 4), "x_scale": ("N", 4)}, {"w": np.eye(4, dtype=np.float32)}
+    path = save(tmp_path / "x.onnx", nodes, inputs, {"y": ("N", 4)}, weights)
+    arrays = {name: np.ones((8, 4), np.float32) for name in inputs}
+    with pytest.raises(UsageError, match=r"'x' and 'x_scale', inputs or outputs, .* rename one"):
+        quantized(path, arrays)
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+def test_the_bias_of_a_filter_of_zeros_keeps_its_value(tmp_path: Path, operator: str) -> None:
     random = np.random.default_rng(0)
     weight = random.normal(size=(4, 3, 3, 3)).astype(np.float32) / 100
     weight[1] = 0
+    if operator == "ConvTranspose":
+        weight = np.ascontiguousarray(weight.swapaxes(0, 1))
     weights: Arrays = {"w": weight, "b": np.array([0.1, 0.4, 0.2, 0.3], np.float32)}
-    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv")
-    path = save(tmp_path / "x.onnx", [node], {"x": ("N", 3, 8, 8)}, {"y": ("N", 4, 6, 6)}, weights)
+    node = helper.make_node(operator, ["x", "w", "b"], ["y"], "conv")
+    shapes = {"x": ("N", 3, 8, 8)}, {"y": ("N", 4, "h", "w")}
+    path = save(tmp_path / "x.onnx", [node], *shapes, weights)
     rows = {"x": random.uniform(0, 255, size=(16, 3, 8, 8)).astype(np.float32)}
     file = read(path)
     with onnx_source("x", file, samples_of(file, rows, "samples"), ExportOptions()) as fp32:

@@ -234,9 +234,12 @@ def test_a_quantized_teacher_has_no_weights_to_start_from(
     teacher = make_lively()
     become_inference_form(teacher)
     for start in ("teacher", "embeddings"):
-        with pytest.raises(UsageError, match=r"weights are quantized.*start=minilm-l3"):
+        with pytest.raises(UsageError, match=r"name that model, or --set start=minilm-l3$"):
             bert.student(teacher, replace(WHOLE, start=start), reviews)
-    size = bert.Size(layers=2, hidden=128, start="auto")
-    student = bert.student(teacher, size, reviews)
-    assert "the student starts from minilm-l3" in capsys.readouterr().err
-    assert logits_of(student, reviews).isfinite().all()
+    with pytest.raises(UsageError, match="a start with layers for this student"):
+        bert.student(teacher, bert.Size(layers=8, hidden=128, start="auto"), reviews)
+    for layers, start in ((2, "minilm-l3"), (4, "minilm")):
+        size = bert.Size(layers=layers, hidden=128, start="auto")
+        student = bert.student(teacher, size, reviews)
+        assert f"the student starts from {start} (" in capsys.readouterr().err
+        assert logits_of(student, reviews).isfinite().all()

@@ -363,6 +363,60 @@ def test_nodes_of_functions_are_nodes_of_the_graph(tmp_path: Path) -> None:
     assert not file.model.functions
 
 
+@pytest.mark.parametrize("how", ["other version", "returns its input"])
+def test_functions_that_cannot_be_put_into_the_graph_stay(tmp_path: Path, how: str) -> None:
+    path = with_function(tmp_path / "x.onnx")
+    model = onnx.load(str(path))
+    if how == "other version":
+        model.opset_import[0].version = 18
+    else:
+        model.functions[0].output.append("a")
+        model.graph.node[0].output.append("unused")
+    onnx.save_model(model, str(path))
+    assert len(read(path).model.functions) == 1
+
+
+def test_functions_that_stand_for_a_billion_nodes_are_refused(tmp_path: Path) -> None:
+    path = with_function(tmp_path / "x.onnx")
+    model = onnx.load(str(path))
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
+    for number in range(30):
+        inner = "Dense" if number == 0 else f"Twice{number - 1}"
+        calls = [
+            helper.make_node(inner, ["a", "b"], [output], domain="mine") for output in ("c", "d")
+        ]
+        model.functions.append(
+            helper.make_function("mine", f"Twice{number}", ["a", "b"], ["c"], calls, imports)
+        )
+    model.graph.node[0].op_type = "Twice29"
+    onnx.save_model(model, str(path))
+    with pytest.raises(ArtifactError, match="stand for 1,073,741,824 nodes"):
+        read(path)
+
+
+def test_weights_of_a_function_are_read_from_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_function(tmp_path / "x.onnx")
+    model = onnx.load(str(path))
+    weight = numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(4, 3), "value")
+    constant = helper.make_node("Constant", [], ["k"], value=weight)
+    model.functions[0].node.insert(0, constant)
+    model.functions[0].node[1].input[1] = "k"
+    onnx.save_model(
+        model,
+        str(path),
+        save_as_external_data=True,
+        location="w.data",
+        size_threshold=0,
+        convert_attribute=True,
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    weights = read(path).weights().values()
+    assert 66 in [tensor.numpy().sum() for tensor in weights]
+
+
 def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
     path = with_function(tmp_path / "x.onnx")
     model = onnx.load(str(path))
@@ -376,9 +430,11 @@ def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
 def constant_outside(path: Path) -> Path:
     """Write a file whose weight is a Constant node, with its values in another file."""
     weight = numpy_helper.from_array(np.arange(64, dtype=np.float32).reshape(8, 8), "value")
+    bias = numpy_helper.from_array(np.ones(8, np.float32), "value")
     nodes = [
         helper.make_node("Constant", [], ["w"], "constant", value=weight),
-        helper.make_node("MatMul", ["x", "w"], ["y"], "product"),
+        helper.make_node("Constant", [], ["b"], "small", value=bias),
+        helper.make_node("Gemm", ["x", "w", "b"], ["y"], "product"),
     ]
     save(path, nodes, {"x": ("N", 8)}, {"y": ("N", 8)})
     onnx.save_model(
@@ -396,12 +452,12 @@ def test_a_constant_with_external_data_is_a_weight_and_is_saved_with_the_graph(
     tmp_path: Path,
 ) -> None:
     file = read(constant_outside(tmp_path / "x.onnx"))
-    assert [tensor.numpy().sum() for tensor in file.weights().values()] == [2016]
+    assert [tensor.numpy().sum() for tensor in file.weights().values()] == [2016, 8]
     (tmp_path / "copy").mkdir()
     save_graph(file.model.clone(), tmp_path / "copy" / "model.onnx")
     assert [
         each.numpy().sum() for each in read(tmp_path / "copy/model.onnx").weights().values()
-    ] == [2016]
+    ] == [2016, 8]
 
 
 def test_a_constant_whose_external_data_is_cut_is_refused(tmp_path: Path) -> None:

@@ -193,8 +193,9 @@ def test_the_bundle_that_speed_ups_refer_to_passes_their_gate() -> None:
 
 
 def test_a_limit_on_parameters_fails_where_the_manifest_does_not_say_them() -> None:
-    (message,) = messages("parameters<=1M", of=line("x-onnx", parameters=0))
+    (message,) = messages("parameters<=1M", of=line("x-onnx", parameters=None))
     assert "its manifest does not say it" in message
+    assert messages("parameters<=1M", of=line("trees-onnx", parameters=0)) == []
 
 
 def test_a_bundle_that_failed_a_check_is_on_no_front() -> None:

@@ -77,14 +77,14 @@ def test_random_weights_are_not_taken_as_they_are(tmp_path: Path) -> None:
 def test_a_student_and_a_negative_number_of_epochs_are_refused() -> None:
     with pytest.raises(SettingError, match="a student learns for at least 1"):
         Distillation(epochs=0)
+    with pytest.raises(SettingError, match="epochs is -1"):
+        TrainingSettings(epochs=-1)
 
 
 def test_a_student_learns_in_the_precision_of_its_recipe() -> None:
     recipe = TrainingSettings(precision="fp32")
     assert Distillation().training(recipe).precision == "fp32"
     assert Distillation(precision="bf16").training(recipe).precision == "bf16"
-    with pytest.raises(SettingError, match="epochs is -1"):
-        TrainingSettings(epochs=-1)
 
 
 def test_pretrained_weights_are_not_drawn_anew(reviews_csv: Path, tmp_path: Path) -> None:

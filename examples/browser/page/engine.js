@@ -35,9 +35,10 @@ export class Engine {
     const runtime = await loadRuntime({ assets: new URL(assets), device, threads });
     const model = await Model.load(bundle, runtime);
     try {
+      await this.loaded?.running; // one WebAssembly module computes one call at a time
       await model.warm(); // a GPU may create a session, and fail at its first call
     } catch (error) {
-      await model.close();
+      await model.close().catch(() => {}); // of a lost GPU; the first error says more
       throw error;
     }
     const before = this.loaded;
