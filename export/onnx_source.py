@@ -39,14 +39,18 @@ ROWS = 16  # of a batch of samples
 _CALL_BYTES = 1 << 27  # of a call's inputs and outputs
 _MAX_KEPT = 1 << 28  # bytes of the original file's outputs
 _LEAST_OPSET = 13  # since then weights have a scale for each channel
-# Ends of the names of values that QDQQuantizer and bmc add, each to the name of a tensor or node.
-_ADDED = (
+# Ends of the names of values that QDQQuantizer and bmc add, each to the name of a tensor,
+_ADDED_TO_TENSORS = (
     *("_scale", "_zero_point", "_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output"),
-    *("_QuantizeLinear_Input", "_shifted", "_shifted_by", "_before_shift", "_shift_bias"),
-    *("_corrected_bias", "_vector", "_float", "_axis_0", "_axis_1", "_rounded"),
-    *("_integers", "_input", "_weight", "_new", "_error", "_mean_error", "_mean_error_axes"),
-    *("_scales", "_zeros", "_column", "_floats", "_divided", "_divided_factors", "_transposed"),
-    *("_switched", "_of_switch"),
+    *("_QuantizeLinear_Input", "_shifted", "_shifted_by", "_before_shift", "_rounded"),
+    *("_divided", "_divided_factors"),
+)
+# or to that of a node or of a weight.
+_ADDED = (
+    *_ADDED_TO_TENSORS,
+    *("_shift_bias", "_corrected_bias", "_vector", "_float", "_axis_0", "_axis_1", "_integers"),
+    *("_input", "_weight", "_new", "_error", "_mean_error", "_mean_error_axes", "_scales"),
+    *("_zeros", "_column", "_floats", "_transposed", "_switched", "_of_switch"),
 )
 _WEIGHTS_ARE_NO_INPUTS = 4  # version of the format since which a weight need not be an input
 
@@ -409,18 +413,21 @@ def _free_names(model: onnx_ir.Model) -> None:
         for value in (*computed, *graph.initializers.values())
         if str(value.name) not in outside
     ]
-    stems = {name.removesuffix(end) for name in outside for end in _ADDED if name.endswith(end)}
+    stems = {
+        name.removesuffix(end): name
+        for name in outside
+        for end in _ADDED_TO_TENSORS
+        if name.endswith(end)
+    }
     for value in inside:
         name = str(value.name)
         if name.endswith(_ADDED) or name in stems:
             value.name = f"{name}_of_file"
-    if taken := sorted(stems & outside.keys()):
-        other = next(
-            name for name in outside if name.startswith(taken[0]) and name.endswith(_ADDED)
-        )
+    if taken := sorted(stems.keys() & outside.keys()):
+        name, other = taken[0], stems[taken[0]]
         raise UsageError(
-            f"{taken[0]!r} and {other!r}, inputs or outputs, cannot both keep their names: 8 bits "
-            f"add a tensor to {taken[0]!r} that is called as the other; rename one at the export"
+            f"{name!r} and {other!r}, inputs or outputs, cannot both keep their names: 8 bits add "
+            f"a tensor to {name!r} that is called as the other; rename one at the export"
         )
 
 
