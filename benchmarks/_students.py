@@ -61,6 +61,33 @@ def scores_beside(student: Path, teacher: Path) -> dict[str, Any]:
     }
 
 
+def scores_of_seeds(students: Sequence[Path], teacher: Path) -> dict[str, Any]:
+    """Return the same as `scores_beside`, of students of several seeds together.
+
+    Each row counts as right by the share of the students that are; intervals are a bootstrap over
+    the rows. The size is that of the largest.
+    """
+    beside = [scores_beside(student, teacher) for student in students]
+    if len(beside) == 1:
+        return beside[0]
+    right, of_teacher = np.mean([is_correct(path) for path in students], 0), is_correct(teacher)
+    drawn = np.random.default_rng(0).integers(0, len(right), (DRAWS, len(right)))
+    means, of_teachers = right[drawn].mean(axis=1), of_teacher[drawn].mean(axis=1)
+
+    def interval(value: float, samples: NDArray[np.float64]) -> dict[str, float]:
+        low, high = np.percentile(samples, [2.5, 97.5])
+        return {"value": value, "low": float(low), "high": float(high)}
+
+    return {
+        "accuracy": interval(float(right.mean()), means),
+        "teacher_accuracy": beside[0]["teacher_accuracy"],
+        "kept": interval(float(right.mean() / of_teacher.mean()), means / of_teachers),
+        "accuracies": [scores["accuracy"]["value"] for scores in beside],
+        "bundle_bytes": max(scores["bundle_bytes"] for scores in beside),
+        "teacher_bytes": beside[0]["teacher_bytes"],
+    }
+
+
 def paired(differences: Sequence[NDArray[np.float64]]) -> scores.Interval:
     """Return the mean difference of two models over seeds, in points, with its interval.
 
