@@ -19,7 +19,6 @@ from bmc.arrays import MAX_ARRAYS
 from bmc.errors import ArtifactError
 from bmc.files import write_json
 from bmc.inputs import Row, TensorInfo
-from bmc.spaced_words import SpacedWords
 
 ARRAYS = "golden.npz"
 ROWS = "golden.json"
@@ -104,14 +103,10 @@ def write_golden(
     if golden is not None:
         for number, row in enumerate(golden.rows):
             arrays |= _arrays_of(number, row)
-        plain_rows = [None if _arrays_of(0, row) else _written(row) for row in golden.rows]
+        plain_rows = [None if _arrays_of(0, row) else row for row in golden.rows]
         write_json(path.with_name(ROWS), {"rows": plain_rows, "labels": golden.labels})
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a bool too
-
-
-def _written(row: Row) -> Any:
-    return row.text if isinstance(row, SpacedWords) else row
 
 
 def _arrays_of(number: int, row: Row) -> Arrays:

@@ -117,10 +117,10 @@ def _add_errors(model: onnx.ModelProto, quantized: onnx.GraphProto) -> dict[str,
         added = [constants[name] for name in dict.fromkeys(read) if name not in known]
         graph.initializer.extend(added)
         known |= {each.name for each in added}
-        outputs[node.name] = f"{node.name}_mean_error"
+        outputs[node.name] = f"{node.name}/bmc_mean_error"
         rank = len(constants[weight.input[0]].dims)
         graph.node.extend(_error(convolutions[node.name], rounded, weight))
-        graph.node.append(_mean(graph, f"{node.name}_error", outputs[node.name], rank, opset))
+        graph.node.append(_mean(graph, f"{node.name}/bmc_error", outputs[node.name], rank, opset))
         output = helper.make_tensor_value_info(outputs[node.name], TensorProto.FLOAT, [None])
         graph.output.append(output)
     return outputs
@@ -136,7 +136,9 @@ def _rounded(node: NodeProto | None, producers: Mapping[str, NodeProto]) -> Node
 
 def _error(convolution: NodeProto, quantizer: NodeProto, weight: NodeProto) -> list[NodeProto]:
     """Return nodes that compute how much a convolution's output changes in 8 bits."""
-    names = {part: f"{convolution.name}_{part}" for part in ("integers", "input", "weight", "new")}
+    names = {
+        part: f"{convolution.name}/bmc_{part}" for part in ("integers", "input", "weight", "new")
+    }
     scale = list(quantizer.input[1:])
     dequantized = helper.make_node("DequantizeLinear", list(weight.input), [names["weight"]])
     dequantized.attribute.extend(weight.attribute)
@@ -149,7 +151,7 @@ def _error(convolution: NodeProto, quantizer: NodeProto, weight: NodeProto) -> l
         helper.make_node("DequantizeLinear", [names["integers"], *scale], [names["input"]]),
         dequantized,
         again,
-        helper.make_node("Sub", difference, [f"{convolution.name}_error"]),
+        helper.make_node("Sub", difference, [f"{convolution.name}/bmc_error"]),
     ]
 
 

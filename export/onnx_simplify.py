@@ -24,7 +24,7 @@ def simplify(model: onnx_ir.Model) -> Collection[str]:
     """
     before = {node.op_type for node in model.graph}
     rewriter.rewrite(model)
-    optimizer.optimize_ir(model, should_fold=_may_fold)
+    optimizer.optimize_ir(model, should_fold=_may_fold, inline=False)  # what can be, is
     return sorted(before - {node.op_type for node in model.graph})
 
 

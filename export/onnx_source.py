@@ -43,14 +43,13 @@ _LEAST_OPSET = 13  # since then weights have a scale for each channel
 _ADDED_TO_TENSORS = (
     *("_scale", "_zero_point", "_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output"),
     *("_QuantizeLinear_Input", "_shifted", "_shifted_by", "_before_shift", "_rounded"),
-    *("_divided", "_divided_factors"),
+    *("_divided", "_divided_factors", "_integers", "_floats", "_scales"),
 )
 # or to that of a node or of a weight.
 _ADDED = (
     *_ADDED_TO_TENSORS,
-    *("_shift_bias", "_corrected_bias", "_vector", "_float", "_axis_0", "_axis_1", "_integers"),
-    *("_input", "_weight", "_new", "_error", "_mean_error", "_mean_error_axes", "_scales"),
-    *("_zeros", "_column", "_floats", "_transposed", "_switched", "_of_switch"),
+    *("_shift_bias", "_corrected_bias", "_vector", "_float", "_axis_0", "_axis_1", "_zeros"),
+    *("_column", "_transposed", "_switched", "_of_switch"),
 )
 _WEIGHTS_ARE_NO_INPUTS = 4  # version of the format since which a weight need not be an input
 
@@ -414,21 +413,22 @@ def _free_names(model: onnx_ir.Model) -> None:
         if str(value.name) not in outside
     ]
     stems = {
-        name.removesuffix(end): name
+        name.removesuffix(end): (name, end in _ADDED_TO_TENSORS)
         for name in outside
-        for end in _ADDED_TO_TENSORS
+        for end in _ADDED
         if name.endswith(end)
     }
     for value in inside:
         name = str(value.name)
         if name.endswith(_ADDED) or name in stems:
             value.name = f"{name}_of_file"
-    if taken := sorted(stems.keys() & outside.keys()):
-        name, other = taken[0], stems[taken[0]]
-        raise UsageError(
-            f"{name!r} and {other!r}, inputs or outputs, cannot both keep their names: 8 bits add "
-            f"a tensor to {name!r} that is called as the other; rename one at the export"
-        )
+    for name, (other, is_of_tensor) in stems.items():
+        if is_of_tensor and name in outside and outside[name].dtype == onnx_ir.DataType.FLOAT:
+            raise UsageError(
+                f"{name!r} and {other!r}, inputs or outputs, cannot both keep their names: 8 bits "
+                f"add a tensor to {name!r} that may be called as the other; rename one at the "
+                "export"
+            )
 
 
 def convert(model: onnx_ir.Model, opset: int, path: Path, way_out: str) -> None:
@@ -444,6 +444,11 @@ def convert(model: onnx_ir.Model, opset: int, path: Path, way_out: str) -> None:
         ExportError: an operator has no equivalent in that opset.
     """
     before = model.opset_imports.get("")
+    if model.functions:
+        raise ExportError(
+            f"{path} has functions, and cannot be converted from opset {before} to {opset}; "
+            f"{way_out}"
+        )
     logging.getLogger("onnxscript").setLevel(logging.ERROR)  # which converter it takes is no news
     try:
         version_converter.convert_version(model, opset, fallback=True)

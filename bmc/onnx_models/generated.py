@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -105,7 +106,7 @@ def _size(shape: Sequence[int | str], index: int) -> int:
 
 
 def _is_mask(info: Declared) -> bool:
-    name = info.name.lower()
+    name = re.sub("[^a-z]+$", "", info.name.lower())  # as of attention_mask:0
     return name.endswith("mask") if np.dtype(info.dtype).kind == "f" else "mask" in name
 
 

@@ -14,7 +14,7 @@ import onnx
 import onnx_ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir import DataType
-from onnx_ir.passes import InvariantError, common
+from onnx_ir.passes import common
 
 from bmc.arrays import DTYPES
 from bmc.errors import ArtifactError, UsageError, reason_of
@@ -28,10 +28,7 @@ MAX_BYTES = 2 << 30
 _MAX_TENSORS = 16  # inputs or outputs of a bundle
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 _WHAT = "ONNX file"
-_UNREADABLE = (
-    *(DecodeError, InvariantError),
-    *(ValueError, TypeError, LookupError, OSError, RuntimeError),
-)
+_UNREADABLE = (DecodeError, ValueError, TypeError, LookupError, OSError, RuntimeError)
 _WEIGHTS = (DataType.INT8, DataType.UINT8, DataType.INT4, DataType.UINT4)
 
 

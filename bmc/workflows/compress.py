@@ -101,7 +101,7 @@ def compress(
     """
     started = time.monotonic()
     folder = workspace.find(reference, "model")
-    if not reference:
+    if reference is None:
         console.note(f"{kind}: {folder}, the newest model")
     output = files.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
     refuse_output(output, files.force, source=folder)

@@ -58,7 +58,7 @@ def export(
         _refuse_options_of_files(reference, options, files)
     reference, files = as_model(reference, texts, files)
     folder = workspace.find(reference, "model")
-    if not reference:
+    if reference is None:
         console.note(f"exporting {folder}, the newest model")
     name = workspace.slug(folder.name)
     outputs = outputs_for(targets, name, files.output, files.force, source=folder)

@@ -82,7 +82,7 @@ def inspect(
         return _inspect_bundle(workspace.find(reference, "bundle"))
     reference, files = as_model(reference, texts_of(reference, files.data), files)
     folder = workspace.find(reference, "model")
-    if not reference:
+    if reference is None:
         console.note(f"inspecting {folder}, the newest model")
     if files.output:
         _refuse_existing(files.output, files.force)

@@ -131,7 +131,7 @@ class Vocabulary:
             unused = [i for i in usual if i not in kept_ids]
             needed = _needed(held, unused)
             margin = max(self.margin, _margin(needed, self.max_split))
-            _say_split(needed, margin, self.max_split)
+            _say_split(needed, margin)
             kept_ids.update(unused[:margin], *held)
         if content["model"]["type"] == "BPE":
             kept_ids |= merge_sources(kept_ids, content["model"])
@@ -250,14 +250,13 @@ def _margin(needed: Sequence[int], max_split: float) -> int:
     return sorted(needed, reverse=True)[may_split] if may_split < len(needed) else 0
 
 
-def _say_split(needed: Sequence[int], margin: int, max_split: float) -> None:
+def _say_split(needed: Sequence[int], margin: int) -> None:
     share = sum(count > margin for count in needed) / max(1, len(needed))
     if share:
         console.note(
             f"{margin:,} unused tokens are kept; expect {share:.0%} of new texts to have a word "
             "that splits into smaller pieces, as of the validation texts without their own tokens "
-            f"(bmc prune --method vocabulary --set max_split={min(max_split, 0.4) / 2:g} keeps "
-            "more, --set max_split=1 fewer)"
+            f"(bmc prune --method vocabulary --set max_split={share / 2:.2g} keeps more)"
         )
 
 

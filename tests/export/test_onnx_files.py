@@ -21,7 +21,7 @@ from bmc.export.onnx_source import onnx_source
 from bmc.onnx_models.batches import with_batch
 from bmc.onnx_models.logits import masks_of
 from bmc.onnx_models.reading import read
-from bmc.onnx_models.samples import samples_of
+from bmc.onnx_models.samples import Samples, fingerprint, samples_of
 from bmc.targets import RuntimeOptions
 from bmc.workflows.onnx_files import fp32_file
 from tests._onnx import INT64, Arrays, cnn, images, save
@@ -312,6 +312,18 @@ def test_rows_of_large_outputs_are_run_and_kept_one_by_one(tmp_path: Path) -> No
         assert source.signature.call_bytes == 2 * 4 + 20_000_000
         assert max(map(len, source.groups())) == 6
         assert len(golden_call(source, 16)[0]) == 3
+
+
+def test_fewer_rows_are_run_together_where_they_are_larger_than_the_first(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    path = save(tmp_path / "x.onnx", [node], {"x": ("N", "w")}, {"y": ("N", "w")})
+    file = read(path)
+    widths = (8, 8, *[3_000_000] * 8)
+    calls = tuple({"x": np.ones((1, width), np.float32)} for width in widths)
+    samples = Samples(calls, "samples", fingerprint(calls))
+    with onnx_source("x", file, samples, ExportOptions()) as source:
+        groups = list(source.groups())
+    assert [len(group) for group in groups] == [2, 3, 3, 2]
 
 
 def test_a_row_that_no_bundle_can_keep_is_refused_at_the_start(tmp_path: Path) -> None:

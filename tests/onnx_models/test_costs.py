@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import helper
@@ -87,3 +88,20 @@ def test_the_bits_of_blocked_weights_are_read(bits: int, precision: str, tmp_pat
     )
     assert precision_of(read(path).model) == precision
     assert [layer.macs for layer in costs_of(read(path)).layers] == [2 * 4 * 32]
+
+
+def test_layers_of_functions_have_their_time_and_costs(tmp_path: Path) -> None:
+    imports = [helper.make_opsetid("", 17)]
+    body = [helper.make_node("MatMul", ["a", "b"], ["c"], "product")]
+    function = helper.make_function("mine", "Dense", ["a", "b"], ["c"], body, imports)
+    call = helper.make_node("Dense", ["x", "w"], ["y"], "dense", domain="mine")
+    weights = {"w": np.ones((4, 3), np.float32)}
+    path = save(
+        tmp_path / "x.onnx", [call], {"x": (2, 4)}, {"y": (2, 3)}, weights, domains=("mine",)
+    )
+    model = onnx.load(str(path))
+    model.functions.append(function)
+    onnx.save_model(model, str(path))
+    (layer,) = costs_of(read(path)).layers
+    assert layer.macs == 24
+    assert layer.milliseconds is not None

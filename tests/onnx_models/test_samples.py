@@ -276,11 +276,14 @@ def test_samples_that_cannot_be_altered_prove_no_batch(tmp_path: Path) -> None:
     assert "all the same" in signature(file, samples)[1]
 
 
-def test_a_mask_of_floats_is_all_ones(tmp_path: Path) -> None:
-    node = helper.make_node("Identity", ["attention_mask"], ["y"])
+@pytest.mark.parametrize(
+    ("name", "is_mask"), [("attention_mask", True), ("mask:0", True), ("masked_image", False)]
+)
+def test_a_mask_of_floats_is_all_ones(tmp_path: Path, name: str, is_mask: bool) -> None:
     shape = ("N", 8)
-    path = save(tmp_path / "x.onnx", [node], {"attention_mask": shape}, {"y": shape})
-    np.testing.assert_array_equal(generate(read(path)).calls[0]["attention_mask"], np.ones((1, 8)))
+    node = helper.make_node("Identity", [name], ["y"])
+    path = save(tmp_path / "x.onnx", [node], {name: shape}, {"y": shape})
+    assert (generate(read(path)).calls[0][name] == 1).all() == is_mask
 
 
 def test_an_empty_vector_beside_rows_is_refused(tmp_path: Path) -> None:

@@ -35,8 +35,10 @@ export class Engine {
     const runtime = await loadRuntime({ assets: new URL(assets), device, threads });
     const model = await Model.load(bundle, runtime);
     try {
-      await this.loaded?.running; // one WebAssembly module computes one call at a time
-      await model.warm(); // a GPU may create a session, and fail at its first call
+      // One WebAssembly module computes one call at a time, also of two models.
+      const warmed = Promise.resolve(this.loaded?.running).then(() => model.warm());
+      if (this.loaded) this.loaded.running = warmed.catch(() => {});
+      await warmed; // a GPU may create a session, and fail at its first call
     } catch (error) {
       await model.close().catch(() => {}); // of a lost GPU; the first error says more
       throw error;
