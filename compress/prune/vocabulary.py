@@ -256,7 +256,7 @@ def _say_split(needed: Sequence[int], margin: int) -> None:
         console.note(
             f"{margin:,} unused tokens are kept; expect {share:.0%} of new texts to have a word "
             "that splits into smaller pieces, as of the validation texts without their own tokens "
-            f"(bmc prune --method vocabulary --set max_split={share / 2:.2g} keeps more)"
+            f"(bmc prune --method vocabulary --set max_split={share / 2:.1g} keeps more)"
         )
 
 
