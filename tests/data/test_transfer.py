@@ -35,6 +35,15 @@ def save(path: Path, number: int) -> None:
     Image.fromarray(pixels(number)[:, :, 0]).save(path)
 
 
+def hub_of(folder: Path) -> Dataset:
+    """Write 60 images, and return them as a hub's data: the content of each file."""
+    for number in range(60):
+        save(folder / f"{number}.png", number)
+    labels = ["ab"[number % 2] for number in range(60)]
+    rows = [file.read_bytes() for file in sorted(folder.iterdir())]
+    return split(Table(rows, labels, kind="image"), "hub")
+
+
 @pytest.fixture(scope="module")
 def images() -> Dataset:
     rows = np.stack([pixels(number) for number in range(60)])
@@ -352,21 +361,13 @@ def test_held_out_rows_of_numbers_are_found_whatever_their_type(
 
 
 def test_held_out_images_of_a_hub_are_found_among_files(tmp_path: Path) -> None:
-    for number in range(60):
-        save(tmp_path / "images" / f"{number}.png", number)
-    files = sorted((tmp_path / "images").iterdir())
-    labels = ["ab"[number % 2] for number in range(60)]
-    data = split(Table([file.read_bytes() for file in files], labels, kind="image"), "hub")
+    data = hub_of(tmp_path / "images")
     transfer = transfer_rows(f"imagefolder:{tmp_path / 'images'}", 99, data)
     assert transfer.held_out == len(data.validation) + len(data.test)
 
 
 def test_held_out_images_of_a_hub_are_found_among_arrays(tmp_path: Path) -> None:
-    for number in range(60):
-        save(tmp_path / "images" / f"{number}.png", number)
-    files = sorted((tmp_path / "images").iterdir())
-    labels = ["ab"[number % 2] for number in range(60)]
-    data = split(Table([file.read_bytes() for file in files], labels, kind="image"), "hub")
+    data = hub_of(tmp_path / "images")
     arrays = tmp_path / "more.npz"
     np.savez(arrays, images=np.stack([pixels(number) for number in range(70)]))
     transfer = transfer_rows(str(arrays), 99, data)
